@@ -1,0 +1,115 @@
+// See gradcheck.hpp.
+#include "autograd/gradcheck.hpp"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <random>
+
+#include "kernels/runtime/error.hpp"
+
+namespace fovea {
+namespace {
+
+std::vector<double> evaluate(const TensorFunction& function, const std::vector<Tensor>& inputs) {
+  NoGrad no_grad;
+  return function(inputs).to_doubles();
+}
+
+// Column j of the numeric Jacobian: d output / d element `at` of `inputs[i]`.
+std::vector<double> numeric_column(const TensorFunction& function, std::vector<Tensor>& inputs, std::size_t i,
+                                   std::int64_t at, double eps) {
+  double& element = inputs[i].data<double>()[at];
+  const double before = element;
+  element = before + eps;
+  std::vector<double> column = evaluate(function, inputs);
+  element = before - eps;
+  const std::vector<double> below = evaluate(function, inputs);
+  element = before;
+  for (std::size_t k = 0; k < column.size(); ++k) column[k] = (column[k] - below[k]) / (2 * eps);
+  return column;
+}
+
+// Row k of the analytic Jacobian: the gradients of output element k to all inputs.
+std::vector<std::vector<double>> analytic_row(const TensorFunction& function, std::vector<Tensor>& inputs,
+                                              std::int64_t k) {
+  for (Tensor& t : inputs) t.zero_grad();
+  Tensor y = function(inputs);
+  Tensor seed = Tensor::zeros(y.shape(), Dtype::f64);
+  seed.data<double>()[k] = 1.0;
+  y.backward(seed);
+  std::vector<std::vector<double>> row;
+  for (const Tensor& t : inputs) {
+    row.push_back(t.grad() ? t.grad().to_doubles()
+                           : std::vector<double>(static_cast<std::size_t>(t.numel()), 0.0));
+  }
+  return row;
+}
+
+}  // namespace
+
+GradcheckResult gradcheck(const TensorFunction& function, std::vector<Tensor> inputs,
+                          const GradcheckOptions& options) {
+  for (Tensor& t : inputs) {
+    if (t.dtype() != Dtype::f64) fail("gradcheck: inputs must be f64; fp32 differences prove nothing");
+    t = t.clone();
+    t.set_requires_grad(true);
+  }
+  const auto outputs = static_cast<std::int64_t>(evaluate(function, inputs).size());
+  std::vector<std::vector<std::vector<double>>> analytic;
+  for (std::int64_t k = 0; k < outputs; ++k) analytic.push_back(analytic_row(function, inputs, k));
+
+  GradcheckResult result;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    for (std::int64_t at = 0; at < inputs[i].numel(); ++at) {
+      const std::vector<double> column = numeric_column(function, inputs, i, at, options.eps);
+      for (std::size_t k = 0; k < column.size(); ++k) {
+        const double a = analytic[k][i][static_cast<std::size_t>(at)], n = column[k];
+        const double error = std::abs(a - n) / (options.atol + options.rtol * std::abs(n));
+        if (error <= result.worst) continue;
+        // A NaN is not <= anything, so it lands here and fails.
+        result.worst = std::isnan(error) ? INFINITY : error;
+        if (!(error <= 1)) {
+          result.passed = false;
+          result.explanation = fmt::format(
+              "d output[{}] / d input {}[{}]: backward says {:.9g}, differences say {:.9g}", k, i, at, a, n);
+        }
+      }
+    }
+  }
+  return result;
+}
+
+double directional_check(const std::function<Tensor()>& loss, const std::vector<Tensor>& parameters,
+                         std::uint64_t seed, double eps) {
+  std::mt19937_64 generator(seed);
+  std::normal_distribution<double> normal;
+  std::vector<std::vector<double>> directions, origins;
+  for (Tensor p : parameters) {
+    p.zero_grad();
+    origins.push_back(p.to_doubles());
+    std::vector<double>& d = directions.emplace_back(origins.back().size());
+    for (double& v : d) v = normal(generator);
+  }
+  loss().backward();
+  double analytic = 0;
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    if (!parameters[i].grad()) continue;
+    const std::vector<double> g = parameters[i].grad().to_doubles();
+    for (std::size_t j = 0; j < g.size(); ++j) analytic += g[j] * directions[i][j];
+  }
+  const auto at = [&](double step) {
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      double* values = parameters[i].data<double>();
+      for (std::size_t j = 0; j < origins[i].size(); ++j) values[j] = origins[i][j] + step * directions[i][j];
+    }
+    NoGrad no_grad;
+    return loss().item();
+  };
+  const double numeric = (at(eps) - at(-eps)) / (2 * eps);
+  at(0);
+  const double scale = std::max(std::abs(analytic), std::abs(numeric));
+  return scale == 0 ? 0 : std::abs(analytic - numeric) / scale;
+}
+
+}  // namespace fovea

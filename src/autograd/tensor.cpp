@@ -1,0 +1,203 @@
+// See tensor.hpp.
+#include "autograd/tensor.hpp"
+
+#include <fmt/format.h>
+
+#include <cstring>
+
+#include "autograd/engine.hpp"
+#include "kernels/runtime/error.hpp"
+
+namespace fovea {
+
+struct Tensor::Impl {
+  std::shared_ptr<Storage> storage;
+  Shape shape;
+  Dtype dtype = Dtype::f32;
+  std::shared_ptr<GradMeta> meta;
+};
+
+namespace {
+
+thread_local bool recording = true;
+
+template <class F>
+decltype(auto) visit_any(Dtype dtype, F&& f) {
+  switch (dtype) {
+    case Dtype::f32:
+      return f(float{});
+    case Dtype::f64:
+      return f(double{});
+    case Dtype::u8:
+      return f(std::uint8_t{});
+    case Dtype::i64:
+      return f(std::int64_t{});
+  }
+  fail("a tensor has an unknown dtype");
+}
+
+}  // namespace
+
+bool grad_enabled() { return recording; }
+NoGrad::NoGrad() : before_(recording) { recording = false; }
+NoGrad::~NoGrad() { recording = before_; }
+
+Tensor Tensor::empty(const Shape& shape, Dtype dtype, Device device) {
+  Tensor t;
+  t.impl_ = std::make_shared<Impl>();
+  t.impl_->storage = std::make_shared<Storage>(shape.numel() * size_of(dtype), device);
+  t.impl_->shape = shape;
+  t.impl_->dtype = dtype;
+  return t;
+}
+
+Tensor Tensor::zeros(const Shape& shape, Dtype dtype, Device device) {
+  Tensor t = empty(shape, dtype, device);
+  std::memset(t.view().data, 0, static_cast<std::size_t>(t.view().bytes()));
+  return t;
+}
+
+Tensor Tensor::full(const Shape& shape, double value, Dtype dtype) {
+  Tensor t = empty(shape, dtype);
+  t.fill(value);
+  return t;
+}
+
+template <class T>
+Tensor Tensor::from(std::span<const T> values, const Shape& shape, Dtype dtype) {
+  if (static_cast<std::int64_t>(values.size()) != shape.numel()) {
+    fail(fmt::format("{} values do not fill a tensor of {}", values.size(), to_string(shape)));
+  }
+  Tensor t = empty(shape, dtype);
+  visit_any(dtype, [&](auto zero) {
+    using To = decltype(zero);
+    To* to = t.data<To>();
+    for (std::size_t i = 0; i < values.size(); ++i) to[i] = static_cast<To>(values[i]);
+  });
+  return t;
+}
+template Tensor Tensor::from<float>(std::span<const float>, const Shape&, Dtype);
+template Tensor Tensor::from<double>(std::span<const double>, const Shape&, Dtype);
+template Tensor Tensor::from<std::int64_t>(std::span<const std::int64_t>, const Shape&, Dtype);
+template Tensor Tensor::from<std::uint8_t>(std::span<const std::uint8_t>, const Shape&, Dtype);
+
+const Shape& Tensor::shape() const { return impl_->shape; }
+Dtype Tensor::dtype() const { return impl_->dtype; }
+Device Tensor::device() const { return impl_->storage->device(); }
+const std::shared_ptr<Storage>& Tensor::storage() const { return impl_->storage; }
+
+View Tensor::view() const {
+  if (!impl_) return {};
+  return {impl_->storage->data(), impl_->shape, impl_->dtype, impl_->storage->device()};
+}
+
+double Tensor::item() const {
+  if (numel() != 1)
+    fail(fmt::format("item() of a tensor with {} elements ({})", numel(), to_string(shape())));
+  return to_doubles()[0];
+}
+
+std::vector<double> Tensor::to_doubles() const {
+  std::vector<double> values(static_cast<std::size_t>(numel()));
+  visit_any(dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    const T* from = data<T>();
+    for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<double>(from[i]);
+  });
+  return values;
+}
+
+Tensor Tensor::clone() const {
+  Tensor t = empty(shape(), dtype(), device());
+  std::memcpy(t.view().data, view().data, static_cast<std::size_t>(view().bytes()));
+  return t;
+}
+
+Tensor Tensor::to(Dtype dtype) const {
+  if (dtype == this->dtype()) return *this;
+  return visit_any(this->dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    return from<T>(std::span<const T>(data<T>(), static_cast<std::size_t>(numel())), shape(), dtype);
+  });
+}
+
+Tensor Tensor::detach() const { return alias(*this, shape()); }
+
+void Tensor::copy_from(const Tensor& source) {
+  if (source.shape() != shape() || source.dtype() != dtype()) {
+    fail(fmt::format("cannot copy {} of {} into {} of {}", to_string(source.shape()), name_of(source.dtype()),
+                     to_string(shape()), name_of(dtype())));
+  }
+  std::memcpy(view().data, source.view().data, static_cast<std::size_t>(view().bytes()));
+  ++impl_->storage->version;
+}
+
+void Tensor::fill(double value) {
+  visit_any(dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    std::fill_n(data<T>(), numel(), static_cast<T>(value));
+  });
+  ++impl_->storage->version;
+}
+
+const std::shared_ptr<GradMeta>& Tensor::meta() const {
+  static const std::shared_ptr<GradMeta> none;
+  return impl_ ? impl_->meta : none;
+}
+
+bool Tensor::requires_grad() const { return meta() != nullptr; }
+
+Tensor& Tensor::set_requires_grad(bool on) {
+  if (impl_->meta && impl_->meta->node)
+    fail("requires_grad can only be set on a leaf; detach() the tensor first");
+  if (on && dtype() != Dtype::f32 && dtype() != Dtype::f64) {
+    fail(fmt::format("a tensor of {} has no gradient", name_of(dtype())));
+  }
+  if (!on) impl_->meta.reset();
+  if (on && !impl_->meta) {
+    impl_->meta = std::make_shared<GradMeta>();
+    impl_->meta->shape = shape();
+    impl_->meta->dtype = dtype();
+  }
+  return *this;
+}
+
+const Tensor& Tensor::grad() const {
+  static const Tensor none;
+  return meta() ? meta()->grad : none;
+}
+
+void Tensor::set_grad(Tensor grad) {
+  if (!meta()) fail("a gradient was set on a tensor that requires none");
+  impl_->meta->grad = std::move(grad);
+}
+
+void Tensor::zero_grad() {
+  if (meta()) impl_->meta->grad = {};
+}
+
+void Tensor::register_hook(std::function<Tensor(const Tensor&)> hook) {
+  if (!requires_grad()) fail("a hook needs a tensor that requires a gradient");
+  impl_->meta->hooks.push_back(std::move(hook));
+}
+
+bool Tensor::sole_owner() const { return impl_ && impl_.use_count() == 1 && impl_->storage.use_count() == 1; }
+
+Tensor alias(const Tensor& tensor, const Shape& shape) {
+  if (tensor.numel() != shape.numel()) {
+    fail(fmt::format("cannot view {} as {}", to_string(tensor.shape()), to_string(shape)));
+  }
+  Tensor t;
+  t.impl_ = std::make_shared<Tensor::Impl>();
+  t.impl_->storage = tensor.storage();
+  t.impl_->shape = shape;
+  t.impl_->dtype = tensor.dtype();
+  return t;
+}
+
+Tensor with_meta(Tensor tensor, std::shared_ptr<GradMeta> meta) {
+  tensor.impl_->meta = std::move(meta);
+  return tensor;
+}
+
+}  // namespace fovea

@@ -1,0 +1,24 @@
+// The GAMMA challenge's own layout (Wu et al., Medical Image Analysis 2023): photograph and OCT volume of 100
+// eyes.
+//
+//   multi-modality_images/0001/0001.jpg                     fundus photograph
+//   multi-modality_images/0001/0001/0_image.jpg .. 255_image.jpg   B-scans
+//   *.xlsx with the columns data,non,early,mid_advanced     grade as one-hot, data = 0001
+#pragma once
+
+#include <string>
+
+#include "data/dataset.hpp"
+
+namespace fovea {
+
+/// Whether the folder, or its parent's name for it, is this layout.
+bool is_gamma(const std::string& folder);
+
+/// Opens it; classes are non, early, mid_advanced. A sample may lack photograph or volume, not both. Error,
+/// naming sheet and row or sample: no sheet or two of them (where labels are required), a row that is not
+/// one-hot, a number twice, a row without a sample, a sample without a row (where labels are required), no
+/// samples.
+Dataset open_gamma(const std::string& folder, const DatasetOptions& options);
+
+}  // namespace fovea

@@ -1,0 +1,128 @@
+// conv2d by oneDNN, fp32: x, y and their gradients stay N,H,W,C (what its brgemm kernels read); filters are
+// reordered to the blocked layout the primitive asks for. Bias and ReLU ride in the epilogue, the bias
+// gradient in the weight gradient.
+#include "kernels/conv2d/kernels.hpp"
+#include "kernels/cpu/onednn.hpp"
+
+namespace fovea {
+namespace {
+
+using dnnl::memory;
+using namespace onednn;
+
+struct Key {
+  Conv2dProblem problem;
+  std::int64_t bias;
+};
+
+struct Shapes {
+  memory::dims strides, dilations, padding;
+  memory::desc x, y, b, plain_w, any_w;
+};
+
+Shapes shapes_of(const Conv2dProblem& p) {
+  return {{p.stride_h, p.stride_w},
+          {p.dilation_h - 1, p.dilation_w - 1},  // oneDNN counts the gaps
+          {p.pad_h, p.pad_w},
+          nhwc(p.n, p.c, p.h, p.w),
+          nhwc(p.n, p.k, p.out_h(), p.out_w()),
+          {{p.k}, memory::data_type::f32, memory::format_tag::x},
+          filters(p.k, p.c, p.r, p.s, p.groups),
+          any(filter_dims(p.k, p.c, p.r, p.s, p.groups))};
+}
+
+dnnl::convolution_forward::primitive_desc forward_pd(const Conv2dProblem& p, const Shapes& s, bool bias) {
+  using dnnl::convolution_forward;
+  dnnl::primitive_attr attr = user_scratchpad();
+  if (p.relu) {
+    dnnl::post_ops ops;
+    ops.append_eltwise(1.0f, dnnl::algorithm::eltwise_relu, 0.0f, 0.0f);
+    attr.set_post_ops(ops);
+  }
+  const convolution_forward::desc desc(dnnl::prop_kind::forward_training, dnnl::algorithm::convolution_direct,
+                                       s.x, s.any_w, bias ? s.b : memory::desc(), s.y, s.strides, s.dilations,
+                                       s.padding, s.padding);
+  return {desc, attr, engine()};
+}
+
+template <class Primitive>
+struct Entry {
+  Primitive primitive;
+  Reordered w;
+  memory::desc scratchpad;
+  std::size_t workspace_bytes() const { return w.bytes() + Workspace::rounded(scratchpad.get_size()); }
+};
+
+}  // namespace
+
+// oneDNN has no fp64 convolution.
+bool conv2d_onednn_supports(const Conv2dProblem& p) { return p.dtype == Dtype::f32; }
+
+void conv2d_forward_onednn(const Conv2dProblem& p, Ports ports, Stream) {
+  static PrimitiveCache<Key, Entry<dnnl::convolution_forward>> cache;
+  const bool bias = bool(ports[2]);
+  const Shapes s = shapes_of(p);
+  auto& entry = cache.get({p, bias}, [&]() -> Entry<dnnl::convolution_forward> {
+    const auto pd = forward_pd(p, s, bias);
+    return {dnnl::convolution_forward(pd), reorder_to(s.plain_w, pd.weights_desc()), pd.scratchpad_desc()};
+  });
+  Workspace workspace = Workspace::take(entry.workspace_bytes());
+  std::unordered_map<int, memory> args{
+      {DNNL_ARG_SRC, bind(s.x, ports[0].data)},
+      {DNNL_ARG_WEIGHTS, bring(entry.w, ports[1].data, workspace)},
+      {DNNL_ARG_DST, bind(s.y, ports[3].data)},
+      {DNNL_ARG_SCRATCHPAD, bind(entry.scratchpad, workspace.next(entry.scratchpad.get_size()))}};
+  if (bias) args.emplace(DNNL_ARG_BIAS, bind(s.b, ports[2].data));
+  entry.primitive.execute(stream(), args);
+}
+
+void conv2d_backward_data_onednn(const Conv2dProblem& p, Ports ports, Stream) {
+  static PrimitiveCache<Key, Entry<dnnl::convolution_backward_data>> cache;
+  const Shapes s = shapes_of(p);
+  auto& entry = cache.get({p, 0}, [&]() -> Entry<dnnl::convolution_backward_data> {
+    Conv2dProblem plain = p;
+    plain.relu = 0;
+    const dnnl::convolution_backward_data::desc desc(dnnl::algorithm::convolution_direct, s.x, s.any_w, s.y,
+                                                     s.strides, s.dilations, s.padding, s.padding);
+    const dnnl::convolution_backward_data::primitive_desc pd(desc, user_scratchpad(), engine(),
+                                                             forward_pd(plain, s, false));
+    return {dnnl::convolution_backward_data(pd), reorder_to(s.plain_w, pd.weights_desc()),
+            pd.scratchpad_desc()};
+  });
+  Workspace workspace = Workspace::take(entry.workspace_bytes());
+  entry.primitive.execute(
+      stream(), {{DNNL_ARG_DIFF_DST, bind(s.y, ports[0].data)},
+                 {DNNL_ARG_WEIGHTS, bring(entry.w, ports[1].data, workspace)},
+                 {DNNL_ARG_DIFF_SRC, bind(s.x, ports[2].data)},
+                 {DNNL_ARG_SCRATCHPAD, bind(entry.scratchpad, workspace.next(entry.scratchpad.get_size()))}});
+}
+
+void conv2d_backward_weights_onednn(const Conv2dProblem& p, Ports ports, Stream) {
+  static PrimitiveCache<Key, Entry<dnnl::convolution_backward_weights>> cache;
+  const bool bias = bool(ports[3]);
+  const Shapes s = shapes_of(p);
+  auto& entry = cache.get({p, bias}, [&]() -> Entry<dnnl::convolution_backward_weights> {
+    Conv2dProblem plain = p;
+    plain.relu = 0;
+    const dnnl::convolution_backward_weights::desc desc(dnnl::algorithm::convolution_direct, s.x, s.any_w,
+                                                        bias ? s.b : memory::desc(), s.y, s.strides,
+                                                        s.dilations, s.padding, s.padding);
+    const dnnl::convolution_backward_weights::primitive_desc pd(desc, user_scratchpad(), engine(),
+                                                                forward_pd(plain, s, bias));
+    return {dnnl::convolution_backward_weights(pd), reorder_from(pd.diff_weights_desc(), s.plain_w),
+            pd.scratchpad_desc()};
+  });
+  Workspace workspace = Workspace::take(entry.workspace_bytes());
+  memory plain = bind(entry.w.plain, ports[2].data);
+  memory dw = entry.w.needed ? bind(entry.w.wanted, workspace.next(entry.w.wanted.get_size())) : plain;
+  std::unordered_map<int, memory> args{
+      {DNNL_ARG_SRC, bind(s.x, ports[0].data)},
+      {DNNL_ARG_DIFF_DST, bind(s.y, ports[1].data)},
+      {DNNL_ARG_DIFF_WEIGHTS, dw},
+      {DNNL_ARG_SCRATCHPAD, bind(entry.scratchpad, workspace.next(entry.scratchpad.get_size()))}};
+  if (bias) args.emplace(DNNL_ARG_DIFF_BIAS, bind(s.b, ports[3].data));
+  entry.primitive.execute(stream(), args);
+  if (entry.w.needed) entry.w.primitive.execute(stream(), dw, plain);
+}
+
+}  // namespace fovea

@@ -1,0 +1,17 @@
+// The kernels of conv2d, for its table.
+#pragma once
+
+#include "kernels/conv2d/conv2d.hpp"
+
+namespace fovea {
+
+void conv2d_forward_reference(const Conv2dProblem&, Ports, Stream);
+void conv2d_backward_data_reference(const Conv2dProblem&, Ports, Stream);
+void conv2d_backward_weights_reference(const Conv2dProblem&, Ports, Stream);
+
+bool conv2d_onednn_supports(const Conv2dProblem&);
+void conv2d_forward_onednn(const Conv2dProblem&, Ports, Stream);
+void conv2d_backward_data_onednn(const Conv2dProblem&, Ports, Stream);
+void conv2d_backward_weights_onednn(const Conv2dProblem&, Ports, Stream);
+
+}  // namespace fovea

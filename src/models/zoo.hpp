@@ -1,0 +1,74 @@
+// The zoo: every model behind one interface, made by name from one configuration.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "autograd/functions.hpp"
+#include "nn/module.hpp"
+
+namespace fovea {
+
+/// Everything that determines a model. HM-VGG's part is hm-vgg.md's, with its defaults.
+struct ModelConfig {
+  std::string name = "hm-vgg";
+  std::int64_t classes = 3;
+  Dtype dtype = Dtype::f32;
+  std::uint64_t seed = 0;
+
+  // hm-vgg
+  std::string backbone = "vgg11";                 // vgg11 vgg13 vgg16 vgg19
+  bool bn = false;                                // batch norm in the backbone
+  std::vector<std::int64_t> taps{3, 4, 5};        // the three consecutive VGG blocks whose outputs HAM sees
+  HamVariant ham_variant = HamVariant::paper;     // key ham.variant
+  std::vector<std::int64_t> mlrm_rates{1, 2, 4};  // key mlrm.rates
+  std::string mlrm_fuse = "sum";                  // key mlrm.fuse: sum | concat
+  std::vector<std::string> modalities{"fundus"};
+  std::string fusion = "late";    // late | early
+  std::int64_t oct_channels = 3;  // key oct.slices
+
+  std::int64_t channels_of(std::string_view modality) const;  // fundus 3, oct oct_channels, vf 1
+};
+
+/// Sets one key from text ("mlrm.rates" = "1,3,5"); UsageError for an unknown key (nearest named) or a bad
+/// value.
+void set_model_key(ModelConfig& config, std::string_view key, std::string_view value);
+/// All keys with their values as text, in a fixed order: what config.toml records.
+std::vector<std::pair<std::string, std::string>> model_keys(const ModelConfig& config);
+
+/// One batch as a model sees it.
+struct ModelInput {
+  std::vector<Tensor> images;  // one per modality in the order of the config, N,H,W,C, normalised
+  std::vector<std::vector<std::uint8_t>>
+      present;  // per modality, N flags; an empty vector: all samples have it
+};
+
+/// What a forward pass may vary.
+struct ForwardContext {
+  bool stochastic = true;  // in training: dropout and stochastic depth act
+  std::uint64_t seed = 0;  // of their randomness
+  std::uint64_t step = 0;  // counts up by one per training step
+};
+
+class Model : public Module {
+ public:
+  /// Logits N,classes. The module's training() flag chooses batch statistics.
+  virtual Tensor forward(const ModelInput& input, const ForwardContext& context) = 0;
+  /// UsageError with a message that names the nearest size that works where H x W does not.
+  virtual void check_input_size(std::int64_t height, std::int64_t width) const = 0;
+  const ModelConfig& config() const { return config_; }
+
+ protected:
+  explicit Model(ModelConfig config) : config_(std::move(config)) {}
+  ModelConfig config_;
+};
+
+std::vector<std::string> model_names();
+/// UsageError for an unknown name (nearest named) or an inconsistent configuration. Initialised from
+/// config.seed.
+std::unique_ptr<Model> make_model(const ModelConfig& config);
+
+}  // namespace fovea

@@ -1,0 +1,62 @@
+// Module: named parameters and buffers, in the order and under the names of the PyTorch model they match.
+//
+// A module registers its tensors and its children in its constructor; names are joined with dots. Modules are
+// neither copied nor moved, since their parents hold pointers to them.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "autograd/tensor.hpp"
+
+namespace fovea {
+
+/// How a tensor lies in a file: `plain` as it is; `filter` is K,R,S,C here and K,C,R,S in files (PyTorch's
+/// layout); `matrix_1x1` is out,in here and out,in,1,1 in files.
+enum class Layout : std::uint8_t { plain, filter, matrix_1x1 };
+
+struct NamedTensor {
+  std::string name;
+  Tensor tensor;
+  Layout layout = Layout::plain;
+  bool trainable = true;  // false: a buffer
+};
+
+class Module {
+ public:
+  Module() = default;
+  virtual ~Module() = default;
+  Module(const Module&) = delete;
+  Module& operator=(const Module&) = delete;
+
+  /// Parameters and buffers, depth first, in registration order: PyTorch's state_dict order.
+  std::vector<NamedTensor> state() const;
+  std::vector<NamedTensor> parameters() const;
+  std::vector<NamedTensor> buffers() const;
+
+  void set_training(bool training);
+  bool training() const { return training_; }
+
+ protected:
+  /// A leaf that requires a gradient, contents set by an initialiser of init.hpp.
+  Tensor add_parameter(const std::string& name, const Shape& shape, Dtype dtype,
+                       Layout layout = Layout::plain);
+  Tensor add_buffer(const std::string& name, Tensor value);
+  /// The child must live as long as this module (a member, usually).
+  void add_module(const std::string& name, Module& child);
+
+ private:
+  std::vector<NamedTensor> own_;
+  // Registration order of own tensors (index into own_) and children, as PyTorch lists own tensors first.
+  std::vector<std::pair<std::string, Module*>> children_;
+  bool training_ = true;
+};
+
+/// A tensor's shape and values as files have them, and back.
+Shape file_shape(const Shape& shape, Layout layout);
+Tensor to_file_layout(const Tensor& tensor, Layout layout);
+Tensor from_file_layout(const Tensor& tensor, Layout layout);
+
+}  // namespace fovea

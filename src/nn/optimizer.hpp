@@ -1,0 +1,44 @@
+// Optimizers: SGD with momentum, Adam, AdamW, as torch.optim has them, in one multi-tensor pass over all
+// parameters.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "nn/module.hpp"
+
+namespace fovea {
+
+struct OptimizerOptions {
+  std::string name = "adam";  // adam | adamw | sgd
+  double weight_decay = 0;    // adam, sgd: added to the gradient; adamw: decoupled
+  double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
+  double momentum = 0.9;  // sgd
+  double clip_norm = 0;   // > 0: gradients are scaled so that their global norm is at most this
+};
+
+class Optimizer {
+ public:
+  Optimizer(std::vector<NamedTensor> parameters, const OptimizerOptions& options);
+
+  /// One update of every parameter that has a gradient, with this learning rate; returns the gradients' norm
+  /// before clipping. A norm that is not finite is an Error and changes nothing.
+  double step(double learning_rate);
+  void zero_grad();
+
+  std::int64_t steps() const { return steps_; }
+  /// Moments under "<parameter>/exp_avg", "<parameter>/exp_avg_sq" or "<parameter>/momentum"; and the step
+  /// count as an i64 scalar "steps": bit-exact resume.
+  std::vector<NamedTensor> state() const;
+  void load_state(const std::vector<NamedTensor>& state);  // Error naming what is missing or misshapen
+
+ private:
+  std::vector<NamedTensor> parameters_;
+  OptimizerOptions options_;
+  std::vector<Tensor> first_, second_;
+  std::int64_t steps_ = 0;
+};
+
+}  // namespace fovea

@@ -1,0 +1,139 @@
+// Cases of conv2d: strides, paddings, dilations, groups and bias in all the combinations that have tripped
+// kernels.
+#pragma once
+
+#include "autograd/functions.hpp"
+#include "cases/case.hpp"
+#include "kernels/conv2d/conv2d.hpp"
+
+namespace fovea::cases {
+
+inline std::vector<std::pair<const char*, Conv2dProblem>> conv2d_problems() {
+  return {
+      {"3x3", {.n = 2, .h = 7, .w = 5, .c = 16, .k = 32, .r = 3, .s = 3, .pad_h = 1, .pad_w = 1}},
+      {"one pixel", {.n = 1, .h = 1, .w = 1, .c = 3, .k = 5, .r = 3, .s = 3, .pad_h = 1, .pad_w = 1}},
+      {"1x1 odd channels", {.n = 3, .h = 4, .w = 3, .c = 13, .k = 7}},
+      {"stride 2",
+       {.n = 2,
+        .h = 9,
+        .w = 8,
+        .c = 8,
+        .k = 16,
+        .r = 3,
+        .s = 3,
+        .stride_h = 2,
+        .stride_w = 2,
+        .pad_h = 1,
+        .pad_w = 1}},
+      {"stride 3x2 no padding",
+       {.n = 1, .h = 11, .w = 9, .c = 5, .k = 6, .r = 2, .s = 3, .stride_h = 3, .stride_w = 2}},
+      {"dilation 2",
+       {.n = 2,
+        .h = 9,
+        .w = 7,
+        .c = 16,
+        .k = 16,
+        .r = 3,
+        .s = 3,
+        .pad_h = 2,
+        .pad_w = 2,
+        .dilation_h = 2,
+        .dilation_w = 2}},
+      {"dilation 4 beyond the image",
+       {.n = 2,
+        .h = 3,
+        .w = 4,
+        .c = 8,
+        .k = 8,
+        .r = 3,
+        .s = 3,
+        .pad_h = 4,
+        .pad_w = 4,
+        .dilation_h = 4,
+        .dilation_w = 4}},
+      {"dilation 2 stride 2",
+       {.n = 1,
+        .h = 12,
+        .w = 11,
+        .c = 4,
+        .k = 6,
+        .r = 3,
+        .s = 3,
+        .stride_h = 2,
+        .stride_w = 2,
+        .pad_h = 2,
+        .pad_w = 2,
+        .dilation_h = 2,
+        .dilation_w = 2}},
+      {"groups 2",
+       {.n = 2, .h = 6, .w = 6, .c = 8, .k = 12, .r = 3, .s = 3, .pad_h = 1, .pad_w = 1, .groups = 2}},
+      {"groups 3 stride 2 dilation 2",
+       {.n = 2,
+        .h = 9,
+        .w = 9,
+        .c = 9,
+        .k = 6,
+        .r = 3,
+        .s = 3,
+        .stride_h = 2,
+        .stride_w = 2,
+        .pad_h = 1,
+        .pad_w = 1,
+        .dilation_h = 2,
+        .dilation_w = 2,
+        .groups = 3}},
+      {"depthwise 7x7",
+       {.n = 1, .h = 8, .w = 9, .c = 16, .k = 16, .r = 7, .s = 7, .pad_h = 3, .pad_w = 3, .groups = 16}},
+      {"asymmetric 1x7", {.n = 2, .h = 5, .w = 8, .c = 6, .k = 4, .r = 1, .s = 7, .pad_w = 3}},
+      {"first layer", {.n = 2, .h = 16, .w = 16, .c = 3, .k = 64, .r = 3, .s = 3, .pad_h = 1, .pad_w = 1}},
+  };
+}
+
+inline void conv2d_cases(std::vector<PrimitiveCase>& cases) {
+  for (const auto& [label, p] : conv2d_problems()) {
+    const std::string name = label;
+    Conv2dProblem relu = p;
+    relu.relu = 1;
+    cases.push_back(make_case(conv2d_forward, name, p));
+    cases.push_back(make_case(conv2d_forward, name + ", relu, no bias", relu,
+                              {[](const Conv2dProblem&, PortTensors& ports) { ports[2] = {}; }}));
+    cases.push_back(make_case(conv2d_backward_data, name, p));
+    cases.push_back(make_case(conv2d_backward_weights, name, p));
+    cases.push_back(make_case(conv2d_backward_weights, name + ", no bias", p,
+                              {[](const Conv2dProblem&, PortTensors& ports) { ports[3] = {}; }}));
+  }
+}
+
+inline void conv2d_grad_cases(std::vector<GradCase>& cases) {
+  struct Small {
+    const char* label;
+    Shape x, w;
+    Conv2dOptions options;
+  };
+  const std::vector<Small> all{
+      {"3x3", {2, 4, 3, 2}, {3, 3, 3, 2}, {.pad_h = 1, .pad_w = 1}},
+      {"3x3 relu", {2, 4, 3, 2}, {3, 3, 3, 2}, {.pad_h = 1, .pad_w = 1, .activation = Activation::relu}},
+      {"stride 2", {1, 5, 6, 2}, {2, 3, 3, 2}, {.stride_h = 2, .stride_w = 2, .pad_h = 1, .pad_w = 1}},
+      {"dilation 2", {1, 5, 5, 2}, {2, 3, 3, 2}, {.pad_h = 2, .pad_w = 2, .dilation_h = 2, .dilation_w = 2}},
+      {"groups 2 stride 2 dilation 2",
+       {1, 7, 7, 4},
+       {4, 3, 3, 2},
+       {.stride_h = 2, .stride_w = 2, .pad_h = 1, .pad_w = 1, .dilation_h = 2, .dilation_w = 2, .groups = 2}},
+      {"depthwise", {1, 4, 4, 3}, {3, 3, 3, 1}, {.pad_h = 1, .pad_w = 1, .groups = 3}},
+  };
+  for (const Small& small : all) {
+    for (const bool bias : {true, false}) {
+      cases.push_back({"conv2d", std::string(small.label) + (bias ? "" : ", no bias"),
+                       [small, bias] {
+                         std::vector<Tensor> inputs{random_tensor(small.x, 1), random_tensor(small.w, 2)};
+                         if (bias) inputs.push_back(random_tensor({small.w[0]}, 3));
+                         return inputs;
+                       },
+                       [small](const std::vector<Tensor>& in) {
+                         return conv2d(in[0], in[1], in.size() > 2 ? in[2] : Tensor{}, small.options);
+                       }});
+    }
+  }
+}
+
+}  // namespace fovea::cases
