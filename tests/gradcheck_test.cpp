@@ -1,6 +1,7 @@
 // fp64 gradient checks of every function with every kernel that runs here, and checks of the checker itself.
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <set>
 
 #include "autograd/engine.hpp"

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -39,23 +40,24 @@ class Guarded {
   Guarded(const Shape& shape, Dtype dtype)
       : shape_(shape),
         dtype_(dtype),
-        storage_(shape.numel() * size_of(dtype) + 2 * static_cast<std::int64_t>(margin)) {
-    std::memset(storage_.data(), band, static_cast<std::size_t>(storage_.bytes()));
+        storage_(std::make_unique<Storage>(shape.numel() * size_of(dtype) +
+                                           2 * static_cast<std::int64_t>(margin))) {
+    std::memset(storage_->data(), band, static_cast<std::size_t>(storage_->bytes()));
   }
   View view() const { return {bytes() + margin, shape_, dtype_, Device::cpu}; }
   bool intact() const {
     for (std::size_t i = 0; i < margin; ++i) {
-      if (bytes()[i] != band || bytes()[static_cast<std::size_t>(storage_.bytes()) - 1 - i] != band)
+      if (bytes()[i] != band || bytes()[static_cast<std::size_t>(storage_->bytes()) - 1 - i] != band)
         return false;
     }
     return true;
   }
 
  private:
-  unsigned char* bytes() const { return static_cast<unsigned char*>(storage_.data()); }
+  unsigned char* bytes() const { return static_cast<unsigned char*>(storage_->data()); }
   Shape shape_;
   Dtype dtype_;
-  Storage storage_;
+  std::unique_ptr<Storage> storage_;
 };
 
 struct KernelRun {

@@ -45,7 +45,8 @@ TEST(ListSlices, SortsByNumber) {
 }
 
 TEST(ListSlices, TakesOtherNamesGapsAndEndings) {
-  const Folder folder({"scan2_010.PNG", "scan2_002.jpeg", "scan2_1.png", ".7_image.jpg", "notes 3.txt", "Thumbs.db"});
+  const Folder folder(
+      {"scan2_010.PNG", "scan2_002.jpeg", "scan2_1.png", ".7_image.jpg", "notes 3.txt", "Thumbs.db"});
   fs::create_directory(fs::path(folder.path()) / "5.png");
   EXPECT_EQ(folder.names(), (std::vector<std::string>{"scan2_1.png", "scan2_002.jpeg", "scan2_010.PNG"}));
 }

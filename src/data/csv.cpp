@@ -143,7 +143,7 @@ std::optional<std::int64_t> parse_integer(std::string_view text) {
     if (text.find_first_not_of('0', point + 1) != text.npos) return std::nullopt;
     text = text.substr(0, point);
   }
-  if (text.starts_with('+')) text.remove_prefix(1);
+  if (text.starts_with('+') && !text.starts_with("+-")) text.remove_prefix(1);
   std::int64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;

@@ -37,8 +37,11 @@ std::vector<TableRow> read_csv_rows(const std::string& path);
 std::string csv_cell(std::string_view text);
 
 std::string_view trim(std::string_view text);
-std::vector<std::string> split_cell(std::string_view text,
-                                    char separator);               // trimmed parts; an empty text has none
-std::optional<std::int64_t> parse_integer(std::string_view text);  // the whole text, or nothing; "3.0" is 3
+
+/// Trimmed parts; an empty text has none.
+std::vector<std::string> split_cell(std::string_view text, char separator);
+
+/// The integer that is the whole text ("3.0" is 3), or nothing.
+std::optional<std::int64_t> parse_integer(std::string_view text);
 
 }  // namespace fovea

@@ -56,11 +56,11 @@ struct Dataset {
 struct DatasetOptions {
   std::string label_column = "label";
   bool labels_required = true;
-  std::vector<std::string>
-      classes;  // of a trained run: labels (or class folders) must be among them and need not use all
-  std::vector<std::string>* problems =
-      nullptr;  // where given, what is wrong with a row is added here and the row left
-                // out, instead of an Error for the first one (for audits)
+  /// Of a trained run: labels (or class folders) must be among them and need not use all.
+  std::vector<std::string> classes = {};
+  /// For audits: what is wrong with a row is added here and the row left out, instead of an Error for the
+  /// first one.
+  std::vector<std::string>* problems = nullptr;
 };
 
 /// Opens a manifest CSV (or a folder with labels.csv or manifest.csv in it), a folder of class folders, or

@@ -1,9 +1,8 @@
-// The GAMMA challenge's own layout (Wu et al., Medical Image Analysis 2023): photograph and OCT volume of 100
-// eyes.
+// The layout of the GAMMA challenge (Wu et al., Medical Image Analysis 2023): photograph and OCT of an eye.
 //
-//   multi-modality_images/0001/0001.jpg                     fundus photograph
-//   multi-modality_images/0001/0001/0_image.jpg .. 255_image.jpg   B-scans
-//   *.xlsx with the columns data,non,early,mid_advanced     grade as one-hot, data = 0001
+//   multi-modality_images/0001/0001.jpg           fundus photograph
+//   multi-modality_images/0001/0001/0_image.jpg   B-scans, to 255_image.jpg
+//   *.xlsx                                        one-hot grades: columns data, non, early, mid_advanced
 #pragma once
 
 #include <string>
@@ -12,7 +11,7 @@
 
 namespace fovea {
 
-/// Whether the folder, or its parent's name for it, is this layout.
+/// Whether the folder holds multi-modality_images, or is it.
 bool is_gamma(const std::string& folder);
 
 /// Opens it; classes are non, early, mid_advanced. A sample may lack photograph or volume, not both. Error,

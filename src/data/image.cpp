@@ -69,7 +69,7 @@ void write_bytes(const std::string& path, const std::uint8_t* data, std::size_t 
 
 void check_size(const std::string& path, std::int64_t height, std::int64_t width) {
   if (height <= 0 || width <= 0) fail(fmt::format("{}: the image is {} x {} pixels", path, width, height));
-  if (width * height > max_pixels)
+  if (width > max_pixels / height)
     fail(fmt::format("{}: {} x {} pixels is more than the limit of {} million", path, width, height,
                      max_pixels / 1'000'000));
 }
@@ -330,13 +330,22 @@ bool start_png_rows(PngState& state) {
   return true;
 }
 
+// The size stands first in every PNG; libpng would look at it only after all chunks before the pixels.
+void check_png_size(const std::string& path, const Bytes& bytes) {
+  const auto number = [&](std::size_t at) {
+    return std::int64_t{bytes[at]} << 24 | std::int64_t{bytes[at + 1]} << 16 | bytes[at + 2] << 8 |
+           bytes[at + 3];
+  };
+  if (bytes.size() >= 24) check_size(path, number(20), number(16));
+}
+
 Image decode_png(const std::string& path, const Bytes& bytes, int channels) {
+  check_png_size(path, bytes);
   PngState state(false);
   state.data = bytes.data();
   state.left = bytes.size();
   const auto damaged = [&] { fail(fmt::format("{}: damaged PNG: {}", path, state.message)); };
   if (!read_png_header(state)) damaged();
-  check_size(path, png_get_image_height(state.png, state.info), png_get_image_width(state.png, state.info));
   if (!start_png_rows(state)) damaged();
   const int height = static_cast<int>(png_get_image_height(state.png, state.info));
   const int width = static_cast<int>(png_get_image_width(state.png, state.info));

@@ -13,7 +13,7 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
-#include <regex>
+#include <string_view>
 #include <system_error>
 #include <vector>
 
@@ -30,7 +30,7 @@ namespace fs = std::filesystem;
 using synthetic::Draws;
 
 constexpr int grades = 3;
-constexpr float copy_noise = 0.11F;
+constexpr float copy_noise = 0.09F;
 constexpr const char* marker = "SYNTHETIC.txt";
 
 // Streams of one eye or subject. A number once given keeps its meaning: changing it changes every set.
@@ -151,21 +151,41 @@ void write_text(const fs::path& path, const std::string& text) {
   if (!file) fail(fmt::format("cannot write `{}`", path.string()));
 }
 
+// Whether the text is some digits (at least `least`) and then `rest`.
+bool is_numbered(std::string_view text, std::size_t least, std::string_view rest) {
+  const auto digits = std::min(text.find_first_not_of("0123456789"), text.size());
+  return digits >= least && text.substr(digits) == rest;
+}
+
+bool is_ours(const fs::path& relative) {
+  const std::vector<std::string> parts(relative.begin(), relative.end());
+  const auto is_id = [](std::string_view name, std::string_view ending) {
+    return is_numbered(name, 4, fmt::format("_OD{}", ending)) ||
+           is_numbered(name, 4, fmt::format("_OS{}", ending));
+  };
+  if (parts.size() == 1) {
+    return parts[0] == marker || parts[0] == "labels.csv" || parts[0] == "fundus" || parts[0] == "oct";
+  }
+  if (parts[0] == "fundus") return parts.size() == 2 && is_id(parts[1], ".jpg");
+  if (parts[0] != "oct" || !is_id(parts[1], "")) return false;
+  return parts.size() == 2 || (parts.size() == 3 && is_numbered(parts[2], 1, "_image.png"));
+}
+
 // Leaves the folder empty: its files are an earlier set's, every one of them, or nothing is touched.
 void clear_folder(const fs::path& folder) {
-  static const std::regex ours(
-      R"(labels\.csv|SYNTHETIC\.txt|fundus(/\d{4,}_O[DS]\.jpg)?|oct(/\d{4,}_O[DS](/\d+_image\.png)?)?)");
-  if (!fs::exists(folder) || fs::is_empty(folder)) return;
+  if (!fs::exists(folder)) return;
+  if (!fs::is_directory(folder)) fail(fmt::format("`{}` is a file; name a folder", folder.string()));
+  if (fs::is_empty(folder)) return;
   if (!fs::is_regular_file(folder / marker)) {
     fail(fmt::format("`{}` is not empty and no synthetic set; name another folder", folder.string()));
   }
   std::vector<fs::path> files;
   for (const auto& entry : fs::recursive_directory_iterator(folder)) {
-    const std::string name = entry.path().lexically_relative(folder).generic_string();
-    if (!std::regex_match(name, ours)) {
+    const fs::path name = entry.path().lexically_relative(folder);
+    if (!is_ours(name)) {
       fail(fmt::format(
           "`{}` holds `{}`, which is no part of a synthetic set; move it away or name another folder",
-          folder.string(), name));
+          folder.string(), name.string()));
     }
     files.push_back(entry.path());
   }
@@ -178,7 +198,7 @@ void clear_folder(const fs::path& folder) {
 }
 
 void draw_images(const EyeRecord& eye, const fs::path& folder, const SyntheticOptions& options) {
-  const float cup_to_disc = std::clamp(0.28F + 0.54F * eye.fundus_sign, 0.12F, 0.93F);
+  const float cup_to_disc = std::clamp(0.25F + 0.6F * eye.fundus_sign, 0.12F, 0.94F);
   write_jpeg((folder / "fundus" / (eye.id + ".jpg")).string(),
              synthetic::draw_fundus(cup_to_disc, eye.left, options.image_size,
                                     Draws(options.seed, eye.subject_index, Part::person),

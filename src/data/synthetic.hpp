@@ -2,17 +2,17 @@
 // cause.
 //
 // Each eye has a severity t in [0, 1] that decides its grade (0: t in 0..0.2, 1: 0.4..0.6, 2: 0.8..1; eyes in
-// between are not drawn). Three signs follow from it, each through its own noisy copy t + N(0, 0.11):
-//   fundus  cup-to-disc ratio 0.28 + 0.54 t        OCT  nerve-fibre layer 1 - 0.75 t of its healthy thickness
+// between are not drawn). Three signs follow from it, each through its own noisy copy t + N(0, 0.09):
+//   fundus  cup-to-disc ratio 0.25 + 0.6 t        OCT  nerve-fibre layer 1 - 0.75 t of its healthy thickness
 //   vf      arcuate defect and nasal step, up to 30 dB deep, one half of the field first
 // So each sign alone is informative but imperfect, and together they are better: a reader who knew the three
-// copies exactly would be right in 93 % of eyes from one of them, 97.5 % from two and 99 % from all three.
+// copies exactly would be right in 96 % of eyes from one of them, 99 % from two and 99.6 % from all three.
 // Everything else (pigment, vessels, light, position, tilt, speckle, test-retest noise) says nothing about
 // the grade.
 //
 // All randomness is Philox-4x32-10 (Salmon et al., SC'11), keyed by seed and counted by eye and purpose: a
-// set is the same bytes for the same options, and an eye's severity does not depend on how many pixels were
-// drawn before it.
+// set is the same bytes for the same options and build, and an eye's severity does not depend on how many
+// pixels were drawn before it.
 #pragma once
 
 #include <cstdint>

@@ -195,7 +195,7 @@ Image draw_fundus(float cup_to_disc, bool left_eye, int size, Draws person, Draw
   draw_vessels(vessels, disc, eye);
 
   const float light_angle = eye.uniform(0, 2 * pi), light = eye.uniform(0.05F, 0.22F),
-              exposure = eye.uniform(0.9F, 1.06F);
+              exposure = eye.uniform(0.93F, 1.05F);
   const float view_x = 0.5F + eye.uniform(-0.03F, 0.03F), view_y = 0.5F + eye.uniform(-0.03F, 0.03F);
   const float view_radius = eye.uniform(0.56F, 0.62F), paleness = eye.uniform(0, 0.12F),
               noise = eye.uniform(2, 4.5F);
@@ -220,12 +220,12 @@ Image draw_fundus(float cup_to_disc, bool left_eye, int size, Draws person, Draw
       colour = mix(colour, {228, 172, 118}, disc.crescent * beside);
 
       const Colour rim =
-          mix(mix({218, 122, 76}, {234, 156, 100}, fade(dx, -0.8F, 0.6F)), {242, 184, 126}, paleness);
-      const Colour ring = mix(rim, {240, 184, 128}, 0.55F * bell(from_disc - 0.95F, 0.07F));
+          mix(mix({206, 108, 66}, {222, 138, 86}, fade(dx, -0.8F, 0.6F)), {236, 170, 112}, paleness);
+      const Colour ring = mix(rim, {232, 166, 110}, 0.55F * bell(from_disc - 0.95F, 0.07F));
       colour = mix(colour, ring, fade(from_disc, 0.94F, 1.08F));
       const float from_cup = std::hypot((x - disc.cup_x) / disc.cup_across, (y - disc.cup_y) / disc.cup_down);
       const float edge = 0.1F / cup_to_disc;
-      const Colour floor = scaled({252, 232, 186}, 1 + 0.05F * lamina(x, y));
+      const Colour floor = scaled({254, 236, 196}, 1 + 0.05F * lamina(x, y));
       colour = mix(colour, floor, fade(from_cup, 1 - 0.5F * edge, 1 + 0.5F * edge));
       colour = vessels.over(colour, column, row, 0.8F);
 

@@ -228,6 +228,21 @@ std::string padded(std::string_view text, std::size_t width) {
   return fmt::format("{}{}", text, std::string(width - std::min(width, width_of(text)), ' '));
 }
 
+/// Indented lines of at most `width` columns, broken at spaces.
+std::string wrapped(std::string_view text, std::size_t width) {
+  std::string lines;
+  while (!text.empty()) {
+    std::size_t end = text.size();
+    if (end > width) {
+      const std::size_t space = text.rfind(' ', width);
+      end = space == std::string_view::npos ? std::min(text.find(' '), text.size()) : space;
+    }
+    lines += fmt::format("  {}\n", text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return lines;
+}
+
 std::string class_table(const Metrics& metrics) {
   std::size_t name = 5, number = 6;
   for (const std::string& text : metrics.classes) name = std::max(name, width_of(text));
@@ -328,7 +343,7 @@ std::string metrics_table(const Metrics& metrics, std::string_view model) {
     text += '\n';
   }
   text += fmt::format("  n = {}\n\n{}", metrics.n, class_table(metrics));
-  if (paper) text += fmt::format("\n  {}\n", paper_note);
+  if (paper) text += fmt::format("\n{}", wrapped(paper_note, 92));
   return text;
 }
 

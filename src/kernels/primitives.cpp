@@ -7,9 +7,19 @@
 #include <string>
 #include <vector>
 
+#include "kernels/concat/concat.hpp"
 #include "kernels/conv2d/conv2d.hpp"
+#include "kernels/ham/ham.hpp"
+#include "kernels/head/head.hpp"
+#include "kernels/linear/linear.hpp"
+#include "kernels/loss/loss.hpp"
+#include "kernels/mlrm/mlrm.hpp"
+#include "kernels/norm/norm.hpp"
+#include "kernels/optim/optim.hpp"
+#include "kernels/pointwise/pointwise.hpp"
+#include "kernels/pool/pool.hpp"
+#include "kernels/rows/rows.hpp"
 #include "kernels/runtime/names.hpp"
-#include "kernels/runtime/registry.hpp"
 
 namespace fovea {
 namespace {
@@ -18,12 +28,53 @@ constexpr const Primitive* const list[] = {
     &conv2d_forward,
     &conv2d_backward_data,
     &conv2d_backward_weights,
+    &batch_norm_forward_training,
+    &batch_norm_forward_inference,
+    &batch_norm_backward,
+    &batch_norm_backward_inference,
+    &max_pool_forward,
+    &max_pool_backward,
+    &avg_pool_forward,
+    &avg_pool_backward,
+    &global_avg_pool_forward,
+    &global_avg_pool_backward,
+    &ham_forward,
+    &ham_backward,
+    &mlrm_forward_training,
+    &mlrm_forward_inference,
+    &mlrm_backward,
+    &mlrm_backward_inference,
+    &head_forward,
+    &head_backward,
+    &linear_forward,
+    &linear_backward_data,
+    &linear_backward_weights,
+    &relu_forward,
+    &relu_backward,
+    &sigmoid_forward,
+    &sigmoid_backward,
+    &add_forward,
+    &add_backward,
+    &multiply_forward,
+    &multiply_backward,
+    &dropout_forward,
+    &dropout_backward,
+    &concat_forward,
+    &concat_backward,
+    &rows_gather,
+    &rows_gather_backward,
+    &rows_scatter,
+    &rows_scatter_backward,
+    &softmax_cross_entropy_forward,
+    &softmax_cross_entropy_backward,
+    &adam,
+    &sgd,
+    &sum_of_squares,
 };
 
 }  // namespace
 
 std::span<const Primitive* const> all_primitives() { return list; }
-std::span<const Primitive* const> registered_primitives() { return list; }
 
 const Primitive& find_primitive(std::string_view name) {
   std::vector<std::string> names;

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "autograd/functions.hpp"
@@ -51,6 +52,9 @@ struct ForwardContext {
   bool stochastic = true;  // in training: dropout and stochastic depth act
   std::uint64_t seed = 0;  // of their randomness
   std::uint64_t step = 0;  // counts up by one per training step
+  /// Where not null, the model appends its named intermediate tensors, as "fundus.M2" (class activation
+  /// maps).
+  std::vector<std::pair<std::string, Tensor>>* capture = nullptr;
 };
 
 class Model : public Module {

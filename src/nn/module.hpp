@@ -36,25 +36,35 @@ class Module {
   std::vector<NamedTensor> parameters() const;
   std::vector<NamedTensor> buffers() const;
 
+  /// Of this module and all below it. A new module is in training.
   void set_training(bool training);
   bool training() const { return training_; }
 
+  /// Sets every parameter and buffer to its initial value, a function of (seed, full name, shape) alone: the
+  /// order of construction and what else the model has do not matter, and f32 gets f64's values, rounded.
+  void initialise(std::uint64_t seed) { initialise_below(seed, ""); }
+
  protected:
-  /// A leaf that requires a gradient, contents set by an initialiser of init.hpp.
+  /// A leaf that requires a gradient; zeros until initialise().
   Tensor add_parameter(const std::string& name, const Shape& shape, Dtype dtype,
                        Layout layout = Layout::plain);
   Tensor add_buffer(const std::string& name, Tensor value);
   /// The child must live as long as this module (a member, usually).
   void add_module(const std::string& name, Module& child);
+  /// Sets this module's own tensors, not its children's, by init.hpp; `prefix` goes before their names.
+  virtual void initialise_own(std::uint64_t seed, const std::string& prefix);
 
  private:
+  void append_state(const std::string& prefix, std::vector<NamedTensor>& out) const;
+  void initialise_below(std::uint64_t seed, const std::string& prefix);
+
   std::vector<NamedTensor> own_;
-  // Registration order of own tensors (index into own_) and children, as PyTorch lists own tensors first.
-  std::vector<std::pair<std::string, Module*>> children_;
+  std::vector<std::pair<std::string, Module*>> children_;  // after own_, as PyTorch lists them
   bool training_ = true;
 };
 
-/// A tensor's shape and values as files have them, and back.
+/// A tensor's shape and values as files have them, and back: copies outside the graph where the layout moves
+/// values. Throws Error where the rank does not fit the layout.
 Shape file_shape(const Shape& shape, Layout layout);
 Tensor to_file_layout(const Tensor& tensor, Layout layout);
 Tensor from_file_layout(const Tensor& tensor, Layout layout);

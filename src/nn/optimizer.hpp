@@ -21,6 +21,8 @@ struct OptimizerOptions {
 
 class Optimizer {
  public:
+  /// UsageError for an unknown name or a nonsensical value, Error for parameters of different or no floating
+  /// types or equal names.
   Optimizer(std::vector<NamedTensor> parameters, const OptimizerOptions& options);
 
   /// One update of every parameter that has a gradient, with this learning rate; returns the gradients' norm
@@ -29,8 +31,9 @@ class Optimizer {
   void zero_grad();
 
   std::int64_t steps() const { return steps_; }
-  /// Moments under "<parameter>/exp_avg", "<parameter>/exp_avg_sq" or "<parameter>/momentum"; and the step
-  /// count as an i64 scalar "steps": bit-exact resume.
+  /// Moments under "<parameter>/exp_avg", "<parameter>/exp_avg_sq" or "<parameter>/momentum"; the counts of
+  /// updates as i64 scalars "<parameter>/step" (adam, adamw) and of steps as "steps": bit-exact resume. The
+  /// moments are handles: they change with the next step.
   std::vector<NamedTensor> state() const;
   void load_state(const std::vector<NamedTensor>& state);  // Error naming what is missing or misshapen
 
@@ -38,6 +41,7 @@ class Optimizer {
   std::vector<NamedTensor> parameters_;
   OptimizerOptions options_;
   std::vector<Tensor> first_, second_;
+  std::vector<std::int64_t> updates_;  // per parameter: those without a gradient in a step are passed over
   std::int64_t steps_ = 0;
 };
 

@@ -3,10 +3,10 @@
 // Layout: 8 bytes length of the header (little-endian), the header (JSON: name -> dtype, shape, data_offsets;
 // and
 // "__metadata__", strings), then the arrays' bytes, little-endian, row-major, without holes.
-// Matches the reference implementation (github.com/huggingface/safetensors, checked with 0.4.5 and 0.8.0): the same files are
-// accepted, save that here unknown fields, unknown dtypes, duplicate names and keys are refused too; and the
-// files written are the same byte for byte (larger dtypes first, then by name, so that every array is aligned
-// to its element).
+// Matches the reference implementation (github.com/huggingface/safetensors, checked with 0.4.5 and 0.8.0):
+// the same files are accepted, save that here unknown fields, unknown dtypes, duplicate names and keys are
+// refused too; and the files written are the same byte for byte (larger dtypes first, then by name, so that
+// every array is aligned to its element).
 #pragma once
 
 #include <cstddef>

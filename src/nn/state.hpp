@@ -9,7 +9,7 @@
 
 namespace fovea {
 
-/// Writes all of state() to a file (written whole or not at all). `extra` goes beside it under its own names.
+/// Writes all of state() to a file (written whole or not at all), each tensor in its own dtype.
 void save_weights(const std::string& path, const Module& module,
                   const std::map<std::string, std::string>& metadata = {});
 

@@ -3,7 +3,18 @@
 
 #include <random>
 
+#include "cases/concat.hpp"
 #include "cases/conv2d.hpp"
+#include "cases/ham.hpp"
+#include "cases/head.hpp"
+#include "cases/linear.hpp"
+#include "cases/loss.hpp"
+#include "cases/mlrm.hpp"
+#include "cases/norm.hpp"
+#include "cases/optim.hpp"
+#include "cases/pointwise.hpp"
+#include "cases/pool.hpp"
+#include "cases/rows.hpp"
 
 namespace fovea::cases {
 
@@ -19,6 +30,17 @@ const std::vector<PrimitiveCase>& primitive_cases() {
   static const std::vector<PrimitiveCase> all = [] {
     std::vector<PrimitiveCase> cases;
     conv2d_cases(cases);
+    norm_cases(cases);
+    pool_cases(cases);
+    mlrm_cases(cases);
+    head_cases(cases);
+    ham_cases(cases);
+    pointwise_cases(cases);
+    concat_cases(cases);
+    rows_cases(cases);
+    linear_cases(cases);
+    loss_cases(cases);
+    optim_cases(cases);
     return cases;
   }();
   return all;
@@ -28,6 +50,16 @@ const std::vector<GradCase>& grad_cases() {
   static const std::vector<GradCase> all = [] {
     std::vector<GradCase> cases;
     conv2d_grad_cases(cases);
+    norm_grad_cases(cases);
+    pool_grad_cases(cases);
+    mlrm_grad_cases(cases);
+    head_grad_cases(cases);
+    ham_grad_cases(cases);
+    pointwise_grad_cases(cases);
+    concat_grad_cases(cases);
+    rows_grad_cases(cases);
+    linear_grad_cases(cases);
+    loss_grad_cases(cases);
     return cases;
   }();
   return all;

@@ -85,6 +85,13 @@ inline std::vector<std::pair<const char*, Conv2dProblem>> conv2d_problems() {
       {"depthwise 7x7",
        {.n = 1, .h = 8, .w = 9, .c = 16, .k = 16, .r = 7, .s = 7, .pad_h = 3, .pad_w = 3, .groups = 16}},
       {"asymmetric 1x7", {.n = 2, .h = 5, .w = 8, .c = 6, .k = 4, .r = 1, .s = 7, .pad_w = 3}},
+      {"3x3 wide, odd", {.n = 3, .h = 7, .w = 5, .c = 32, .k = 64, .r = 3, .s = 3, .pad_h = 1, .pad_w = 1}},
+      {"3x3 wide, no padding", {.n = 2, .h = 6, .w = 9, .c = 64, .k = 32, .r = 3, .s = 3}},
+      {"3x3 wide, padding 2x0", {.n = 1, .h = 3, .w = 20, .c = 32, .k = 96, .r = 3, .s = 3, .pad_h = 2}},
+      {"3x3 wide, one pixel",
+       {.n = 1, .h = 1, .w = 1, .c = 64, .k = 32, .r = 3, .s = 3, .pad_h = 1, .pad_w = 1}},
+      {"3x3 wide, many tiles",
+       {.n = 5, .h = 17, .w = 15, .c = 32, .k = 32, .r = 3, .s = 3, .pad_h = 1, .pad_w = 1}},
       {"first layer", {.n = 2, .h = 16, .w = 16, .c = 3, .k = 64, .r = 3, .s = 3, .pad_h = 1, .pad_w = 1}},
   };
 }

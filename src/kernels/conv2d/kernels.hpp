@@ -9,6 +9,11 @@ void conv2d_forward_reference(const Conv2dProblem&, Ports, Stream);
 void conv2d_backward_data_reference(const Conv2dProblem&, Ports, Stream);
 void conv2d_backward_weights_reference(const Conv2dProblem&, Ports, Stream);
 
+bool conv2d_winograd_supports(const Conv2dProblem&);
+void conv2d_forward_winograd(const Conv2dProblem&, Ports, Stream);
+void conv2d_backward_data_winograd(const Conv2dProblem&, Ports, Stream);
+void conv2d_backward_weights_winograd(const Conv2dProblem&, Ports, Stream);
+
 bool conv2d_onednn_supports(const Conv2dProblem&);
 void conv2d_forward_onednn(const Conv2dProblem&, Ports, Stream);
 void conv2d_backward_data_onednn(const Conv2dProblem&, Ports, Stream);

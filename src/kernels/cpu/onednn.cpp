@@ -1,10 +1,6 @@
 // See onednn.hpp.
 #include "kernels/cpu/onednn.hpp"
 
-#include <memory>
-
-#include "kernels/runtime/storage.hpp"
-
 namespace fovea::onednn {
 
 dnnl::engine& engine() {
@@ -16,19 +12,6 @@ dnnl::stream& stream() {
   static dnnl::stream instance(engine());
   return instance;
 }
-
-Workspace Workspace::take(std::size_t bytes) {
-  static std::unique_ptr<Storage> storage;
-  if (storage == nullptr || static_cast<std::size_t>(storage->bytes()) < bytes) {
-    storage.reset();
-    storage = std::make_unique<Storage>(static_cast<std::int64_t>(bytes));
-  }
-  Workspace workspace;
-  workspace.at_ = static_cast<std::byte*>(storage->data());
-  return workspace;
-}
-
-void* Workspace::next(std::size_t bytes) { return std::exchange(at_, at_ + rounded(bytes)); }
 
 dnnl::memory::desc strided(const dnnl::memory::dims& dims, const dnnl::memory::dims& strides) {
   return {dims, dnnl::memory::data_type::f32, strides};

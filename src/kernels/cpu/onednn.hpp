@@ -16,26 +16,13 @@
 #include <unordered_map>
 #include <utility>
 
+#include "kernels/cpu/workspace.hpp"
 #include "kernels/runtime/view.hpp"
 
 namespace fovea::onednn {
 
 dnnl::engine& engine();
 dnnl::stream& stream();
-
-/// One grow-only buffer for reordered operands and oneDNN's scratchpads; valid until the next call of any
-/// kernel.
-class Workspace {
- public:
-  /// Starts a kernel run that needs `bytes` in all.
-  static Workspace take(std::size_t bytes);
-  /// The next part, 64-byte aligned.
-  void* next(std::size_t bytes);
-  static std::size_t rounded(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
-
- private:
-  std::byte* at_ = nullptr;
-};
 
 /// A descriptor of fp32 data with these dims whose strides are given in elements.
 dnnl::memory::desc strided(const dnnl::memory::dims& dims, const dnnl::memory::dims& strides);

@@ -6,9 +6,7 @@
 #include <iterator>
 #include <utility>
 
-#include "kernels/runtime/names.hpp"
 #include "kernels/runtime/primitive.hpp"
-#include "kernels/runtime/registry.hpp"
 #include "kernels/runtime/trace.hpp"
 
 namespace fovea {
@@ -100,38 +98,6 @@ void dispatch(const Primitive& primitive, const void* problem, Ports ports, Stre
 
 // ---- Selection
 // ---------------------------------------------------------------------------------------------------
-
-void Selection::force(std::string_view assignment) {
-  const std::size_t equals = assignment.find('=');
-  if (equals == std::string_view::npos || equals == 0 || equals + 1 == assignment.size()) {
-    fail_usage(fmt::format("'{}' is not OP=NAME, as in ham.forward=reference", assignment));
-  }
-  const std::string_view op = assignment.substr(0, equals), kernel_name = assignment.substr(equals + 1);
-  std::vector<std::string> known_ops, known_kernels, matched;
-  for (const Primitive* primitive : registered_primitives()) {
-    known_ops.emplace_back(primitive->name);
-    if (std::find(known_ops.begin(), known_ops.end(), primitive->op()) == known_ops.end()) {
-      known_ops.emplace_back(primitive->op());
-    }
-    if (op != primitive->name && op != primitive->op()) continue;
-    for (const Kernel& k : primitive->kernels) known_kernels.emplace_back(k.name);
-    if (find_kernel(*primitive, kernel_name) != nullptr) matched.emplace_back(primitive->name);
-  }
-  if (known_kernels.empty()) {
-    fail_usage(fmt::format("there is no op '{}'{}", op, nearest_hint(op, known_ops)));
-  }
-  if (matched.empty()) {
-    std::sort(known_kernels.begin(), known_kernels.end());
-    known_kernels.erase(std::unique(known_kernels.begin(), known_kernels.end()), known_kernels.end());
-    fail_usage(
-        fmt::format("'{}' has no kernel '{}'; it has {}", op, kernel_name, fmt::join(known_kernels, ", ")));
-  }
-  for (const std::string& name : matched) {
-    std::erase_if(forced_, [&](const auto& f) { return f.first == name; });
-    forced_.emplace_back(name, kernel_name);
-  }
-  assignments_.emplace_back(assignment);
-}
 
 void Selection::prefer(Backend backend) {
   has_preferred_ = true;

@@ -1,0 +1,14 @@
+# Writes the header with the commit that is being built; runs at every build and touches the file only on change.
+# Arguments: SOURCE_DIR, OUTPUT, VERSION.
+execute_process(COMMAND git describe --always --dirty --abbrev=12 --exclude=*
+  WORKING_DIRECTORY ${SOURCE_DIR} OUTPUT_VARIABLE commit OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+if(NOT commit)
+  set(commit unknown)
+endif()
+set(text "#pragma once\n#define FOVEA_VERSION \"${VERSION}\"\n#define FOVEA_COMMIT \"${commit}\"\n")
+if(EXISTS ${OUTPUT})
+  file(READ ${OUTPUT} before)
+endif()
+if(NOT "${before}" STREQUAL "${text}")
+  file(WRITE ${OUTPUT} "${text}")
+endif()

@@ -1,0 +1,67 @@
+// fovea evaluate: the figures of a run, on its held-out part or on another set.
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <numeric>
+#include <system_error>
+
+#include "batches.hpp"
+#include "command_line.hpp"
+#include "commands.hpp"
+#include "kernels/runtime/error.hpp"
+#include "results.hpp"
+#include "run_folder.hpp"
+
+namespace fovea {
+namespace {
+
+bool same_place(const std::string& a, const std::string& b) {
+  std::error_code error;
+  return a == b || std::filesystem::equivalent(a, b, error);
+}
+
+}  // namespace
+
+int command_evaluate(const Arguments& arguments) {
+  CommandLine line(
+      "evaluate",
+      "Metrics of a trained run with 95 % intervals: on the part it held out, or on all of another set.",
+      "  fovea evaluate --run runs/first\n"
+      "  fovea evaluate --run runs/first --checkpoint best --json\n"
+      "  fovea evaluate --run runs/first --data another_set\n");
+  std::string run, data, checkpoint;
+  line.option("--run", run, "DIR", "the run's folder");
+  line.option("--data", data, "PATH", "another set, all of whose samples are evaluated");
+  line.option("--checkpoint", checkpoint, "best|last", "which weights (as the run's configuration says)");
+  if (!line.parse(arguments)) return exit_done;
+  if (run.empty()) line.usage("give the folder of a run: --run DIR");
+  const RunFolder folder(run);
+  RunConfig config = line.config(folder.config());
+  if (!checkpoint.empty()) set_key(config, "checkpoint", checkpoint);
+  resolve(config);
+  apply_to_process(config);
+  const bool held_out = data.empty() || same_place(data, config.data);
+  const Dataset dataset = open_data(config, held_out ? config.data : data, true);
+  Split split;
+  if (held_out) {
+    split = make_split(dataset, split_options(config));
+  } else {
+    split.test.resize(dataset.samples.size());
+    std::iota(split.test.begin(), split.test.end(), 0);
+    split.origin = "all samples";
+  }
+  checkpoint = resolve_checkpoint(config.checkpoint, split);
+  const std::unique_ptr<Model> model = make_model(config.model);
+  folder.load_checkpoint(*model, checkpoint);
+  Loader loader(dataset, split.test, input_spec(config), plain_options(config, nullptr));
+  const Outcome outcome = predict_all(*model, loader, dataset, config);
+  const Metrics metrics = metrics_of(outcome, dataset, config);
+  fmt::print("{}", line.json() ? metrics_json(metrics) : metrics_table(metrics, config.model.name));
+  fmt::print(stderr, "{}: {} samples ({}), {} checkpoint\n", dataset.source, split.test.size(), split.origin,
+             checkpoint);
+  const std::string note = checkpoint_note(checkpoint, split);
+  if (!note.empty()) fmt::print(stderr, "note: {}\n", note);
+  return exit_done;
+}
+
+}  // namespace fovea

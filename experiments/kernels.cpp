@@ -1,0 +1,166 @@
+// fovea kernels: every primitive, its kernels, which of them run here, and which one is taken by default.
+//
+// What a kernel supports depends on the problem; the cases of the tests stand for "problems", so the table
+// says for how many of them, in f32 and in f64, a kernel can be used.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "cases/case.hpp"
+#include "command_line.hpp"
+#include "commands.hpp"
+#include "kernels/primitives.hpp"
+#include "kernels/runtime/names.hpp"
+
+namespace fovea {
+namespace {
+
+struct Row {
+  const Primitive* primitive;
+  const Kernel* kernel;
+  bool available = false, is_default = false;
+  std::string why;
+};
+
+struct Support {
+  int cases = 0, f32 = 0, f64 = 0;
+};
+
+Support support_of(const Primitive& primitive, const Kernel& kernel) {
+  Support s;
+  for (const cases::PrimitiveCase& c : cases::primitive_cases()) {
+    if (c.primitive != &primitive) continue;
+    ++s.cases;
+    s.f32 += kernel.supports(c.problem(Dtype::f32).get());
+    s.f64 += kernel.supports(c.problem(Dtype::f64).get());
+  }
+  return s;
+}
+
+// "f32 only", "f32 only, some problems", or empty.
+std::string limits(const Support& s) {
+  std::string text;
+  if (s.f64 == 0 && s.f32 > 0) text = "f32 only";
+  if (s.f32 == 0 && s.f64 > 0) text = "f64 only";
+  if (std::max(s.f32, s.f64) < s.cases) text += text.empty() ? "some problems only" : ", some problems only";
+  return text;
+}
+
+std::vector<Row> rows_of(const Primitive& primitive, Device device) {
+  std::vector<Row> rows;
+  std::string why_not;
+  const bool cuda = cuda_available(&why_not);
+  for (const Kernel& k : primitive.kernels) {
+    const bool available = device_of(k.backend) == Device::cpu || cuda;
+    rows.push_back({&primitive, &k, available, false, available ? "" : why_not});
+  }
+  // The default is what dispatch() would take for the cases of this op: most of those in f32, else in f64.
+  std::vector<int> chosen(rows.size());
+  for (const Dtype dtype : {Dtype::f32, Dtype::f64}) {
+    if (std::any_of(chosen.begin(), chosen.end(), [](int n) { return n > 0; })) break;
+    for (const cases::PrimitiveCase& c : cases::primitive_cases()) {
+      if (c.primitive != &primitive) continue;
+      try {
+        const Kernel& k = selection().choose(primitive, c.problem(dtype).get(), device);
+        ++chosen[static_cast<std::size_t>(&k - primitive.kernels.data())];
+      } catch (const Error&) {
+        continue;  // a forced kernel, or a device without kernels for this op
+      }
+    }
+  }
+  const auto most = std::max_element(chosen.begin(), chosen.end());
+  const Row* taken = nullptr;
+  if (most != chosen.end() && *most > 0) {
+    Row& row = rows[static_cast<std::size_t>(most - chosen.begin())];
+    row.is_default = true;
+    taken = &row;
+  }
+  for (Row& row : rows) {
+    if (!row.available) continue;
+    const std::string limit = limits(support_of(primitive, *row.kernel));
+    std::string reason;
+    if (row.is_default) {
+      reason = std::string(selection().reason(primitive));
+      const bool first =
+          &row == &*std::find_if(rows.begin(), rows.end(), [](const Row& r) { return r.available; });
+      if (!first && reason == "first in the table") reason = "first that takes most problems";
+    } else if (taken != nullptr) {
+      reason = &row > taken ? fmt::format("after {}", taken->kernel->name)
+                            : std::string("before it where it can be used");
+    }
+    row.why = reason.empty() || limit.empty() ? reason + limit : reason + "; " + limit;
+  }
+  return rows;
+}
+
+void print_json(const std::vector<Row>& rows) {
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  for (const Row& r : rows) {
+    list.push_back({{"op", r.primitive->name},
+                    {"kernel", r.kernel->name},
+                    {"backend", name_of(r.kernel->backend)},
+                    {"deterministic", r.kernel->deterministic},
+                    {"available", r.available},
+                    {"default", r.is_default},
+                    {"why", r.why}});
+  }
+  fmt::print("{}\n", list.dump(2));
+}
+
+void print_table(const std::vector<Row>& rows) {
+  fmt::print("{:<30} {:<14} {:<10} {:<14} {:<6} {:<8} {}\n", "op", "kernel", "backend", "deterministic",
+             "runs", "default", "why");
+  const Primitive* before = nullptr;
+  for (const Row& r : rows) {
+    fmt::print("{:<30} {:<14} {:<10} {:<14} {:<6} {:<8} {}\n", r.primitive == before ? "" : r.primitive->name,
+               r.kernel->name, name_of(r.kernel->backend), r.kernel->deterministic ? "yes" : "no",
+               r.available ? "yes" : "no", r.is_default ? "*" : "", r.why);
+    before = r.primitive;
+  }
+}
+
+// "conv2d" or "conv2d.forward"; empty: all.
+std::vector<const Primitive*> primitives_of(const std::string& op) {
+  std::vector<const Primitive*> found;
+  std::vector<std::string> names;
+  for (const Primitive* p : all_primitives()) {
+    if (op.empty() || op == p->name || op == p->op()) found.push_back(p);
+    if (std::find(names.begin(), names.end(), p->op()) == names.end()) names.emplace_back(p->op());
+    names.emplace_back(p->name);
+  }
+  if (found.empty()) fail_usage(fmt::format("there is no op '{}'{}", op, nearest_hint(op, names)));
+  return found;
+}
+
+}  // namespace
+
+int command_kernels(const Arguments& arguments) {
+  CommandLine line("kernels",
+                   "Every primitive, its kernels, which of them run here, and which is the default and why.",
+                   "  fovea kernels\n"
+                   "  fovea kernels conv2d --json\n"
+                   "  fovea kernels ham --backend reference    what a preferred backend changes\n");
+  std::string op;
+  bool plans = false;
+  line.positional("op", op, "an op (conv2d) or a primitive (conv2d.forward)");
+  line.flag("--plans", plans, "also what CUDA libraries planned for the shapes they have seen");
+  if (!line.parse(arguments)) return exit_done;
+  RunConfig config = line.config();
+  apply_to_process(config);
+  std::vector<Row> rows;
+  for (const Primitive* p : primitives_of(op)) {
+    const std::vector<Row> more = rows_of(*p, parse_device(config.device));
+    rows.insert(rows.end(), more.begin(), more.end());
+  }
+  if (line.json()) {
+    print_json(rows);
+  } else {
+    print_table(rows);
+  }
+  std::string why_not;
+  if (plans && !cuda_available(&why_not)) fmt::print(stderr, "no plans: {}\n", why_not);
+  return exit_done;
+}
+
+}  // namespace fovea

@@ -1,0 +1,90 @@
+// fovea predict: class probabilities of images or of a whole set, as CSV on stdout.
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <numeric>
+#include <set>
+
+#include "batches.hpp"
+#include "command_line.hpp"
+#include "commands.hpp"
+#include "kernels/runtime/error.hpp"
+#include "results.hpp"
+#include "run_folder.hpp"
+
+namespace fovea {
+namespace {
+
+// Files are photographs of eyes about which nothing else is known.
+Dataset dataset_of_files(const std::vector<std::string>& files, const RunConfig& config) {
+  if (config.model.modalities != std::vector<std::string>{"fundus"}) {
+    fail_usage(fmt::format("this run takes {}; single files can only be photographs, so give --data PATH",
+                           fmt::join(config.model.modalities, " and ")));
+  }
+  Dataset dataset;
+  dataset.source = "the command line";
+  dataset.classes = config.class_names;
+  std::set<std::string> ids;
+  for (const std::string& file : files) {
+    Sample sample;
+    sample.id = std::filesystem::path(file).stem().string();
+    sample.subject = sample.id;
+    sample.fundus = file;
+    if (!ids.insert(sample.id).second) {
+      fmt::print(stderr, "note: two files have the id '{}'; their rows are in the order given\n", sample.id);
+    }
+    dataset.samples.push_back(std::move(sample));
+  }
+  return dataset;
+}
+
+void print_json(const Outcome& outcome, const std::vector<std::string>& classes) {
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  for (const Prediction& p : outcome.predictions) {
+    list.push_back({{"id", p.id},
+                    {"predicted", p.predicted},
+                    {"class", classes[static_cast<std::size_t>(p.predicted)]},
+                    {"probabilities", p.probabilities}});
+  }
+  fmt::print("{}\n", list.dump(2));
+}
+
+}  // namespace
+
+int command_predict(const Arguments& arguments) {
+  CommandLine line(
+      "predict",
+      "Class probabilities of photographs, or of every sample of a set, as CSV: id,predicted,p0,p1,...",
+      "  fovea predict --run runs/first eye1.jpg eye2.png\n"
+      "  fovea predict --run runs/first --data new_patients > predictions.csv\n");
+  std::string run, data, checkpoint;
+  std::vector<std::string> files;
+  line.option("--run", run, "DIR", "the run's folder");
+  line.option("--data", data, "PATH", "a set; its labels are not needed");
+  line.option("--checkpoint", checkpoint, "best|last", "which weights (best)");
+  line.positionals("files", files, "fundus photographs, for a run on these alone");
+  if (!line.parse(arguments)) return exit_done;
+  if (run.empty()) line.usage("give the folder of a run: --run DIR");
+  if (files.empty() == data.empty()) line.usage("give either files or --data PATH");
+  const RunFolder folder(run);
+  RunConfig config = line.config(folder.config());
+  set_key(config, "checkpoint", checkpoint.empty() ? "best" : checkpoint);
+  resolve(config);
+  apply_to_process(config);
+  const Dataset dataset = files.empty() ? open_data(config, data, false) : dataset_of_files(files, config);
+  std::vector<int> all(dataset.samples.size());
+  std::iota(all.begin(), all.end(), 0);
+  const std::unique_ptr<Model> model = make_model(config.model);
+  folder.load_checkpoint(*model, resolve_checkpoint(config.checkpoint, {}));
+  Loader loader(dataset, all, input_spec(config), plain_options(config, nullptr));
+  const Outcome outcome = predict_all(*model, loader, dataset, config);
+  if (line.json()) {
+    print_json(outcome, config.class_names);
+  } else {
+    fmt::print("{}", predictions_csv(outcome.predictions, PredictionColumns::bare));
+  }
+  return exit_done;
+}
+
+}  // namespace fovea

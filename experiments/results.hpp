@@ -1,0 +1,42 @@
+// What a finished training leaves beside its weights: figures, predictions, pictures, a page, a stamp.
+#pragma once
+
+#include <map>
+#include <set>
+#include <string>
+
+#include "batches.hpp"
+#include "data/split.hpp"
+#include "eval/metrics.hpp"
+#include "run_folder.hpp"
+
+namespace fovea {
+
+/// Which kernels ran, by primitive.
+using KernelsUsed = std::map<std::string, std::set<std::string>>;
+
+struct Results {
+  Metrics metrics;
+  std::string checkpoint;  // best | last
+  std::string note;        // what a reader must know about these figures; empty: nothing
+};
+
+/// The checkpoint that `wanted` (auto, best, last) comes to: auto takes the best, but the last where the
+/// held-out part is what "best" was chosen by.
+std::string resolve_checkpoint(const std::string& wanted, const Split& split);
+
+/// One sentence where the best epoch was chosen by the very samples that the figures are of, else empty.
+std::string checkpoint_note(const std::string& checkpoint, const Split& split);
+
+SplitOptions split_options(const RunConfig& config);
+Metrics metrics_of(const Outcome& outcome, const Dataset& dataset, const RunConfig& config);
+
+/// metrics.json predictions.csv curves.png confusion.png stamp.json report.html.
+void write_results(const RunFolder& folder, const RunConfig& config, const Dataset& dataset,
+                   const Split& split, const Outcome& outcome, const Results& results,
+                   const KernelsUsed& kernels);
+
+/// "peak memory: tensors 812 MiB, process 1020 MiB".
+std::string memory_line();
+
+}  // namespace fovea

@@ -1,0 +1,295 @@
+// See trainer.hpp.
+#include "trainer.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <optional>
+#include <span>
+
+#include "data/csv.hpp"
+#include "eval/epoch_log.hpp"
+#include "interrupts.hpp"
+#include "kernels/runtime/error.hpp"
+#include "kernels/runtime/trace.hpp"
+#include "nn/state.hpp"
+#include "pretrained.hpp"
+
+namespace fovea {
+namespace {
+
+double now_s() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+LoaderOptions training_options(const RunConfig& config, std::shared_ptr<ImageCache> cache) {
+  LoaderOptions options = plain_options(config, std::move(cache));
+  options.training = true;
+  if (config.augmented) options.augment = config.augment;
+  return options;
+}
+
+std::unique_ptr<Model> checked_model(const RunConfig& config) {
+  std::unique_ptr<Model> model = make_model(config.model);
+  model->check_input_size(config.height, config.width);
+  return model;
+}
+
+ScheduleOptions schedule_of(const RunConfig& config, std::int64_t steps_per_epoch) {
+  ScheduleOptions schedule;
+  schedule.name = config.schedule;
+  schedule.learning_rate = config.learning_rate;
+  schedule.warmup_steps = config.warmup_epochs * steps_per_epoch;
+  schedule.total_steps = config.epochs * steps_per_epoch;
+  schedule.step_size = config.step_epochs * steps_per_epoch;
+  schedule.gamma = config.step_gamma;
+  schedule.min_factor = config.min_factor;
+  return schedule;
+}
+
+// "balanced": n / (K n_k), as scikit-learn has it, from the training part.
+std::vector<double> balanced_weights(const Dataset& dataset, const Split& split) {
+  std::vector<double> weights(dataset.classes.size());
+  for (const int i : split.train)
+    ++weights[static_cast<std::size_t>(dataset.samples[static_cast<std::size_t>(i)].label)];
+  const double n = static_cast<double>(split.train.size()), classes = static_cast<double>(weights.size());
+  for (double& w : weights) w = w > 0 ? n / (classes * w) : 0;
+  return weights;
+}
+
+std::vector<double> class_weights(const RunConfig& config, const Dataset& dataset, const Split& split) {
+  if (config.class_weights == "none") return {};
+  if (config.class_weights == "balanced") return balanced_weights(dataset, split);
+  std::vector<double> weights;
+  for (const std::string& cell : split_cell(config.class_weights, ',')) {
+    char* end = nullptr;
+    weights.push_back(std::strtod(cell.c_str(), &end));
+    if (end != cell.c_str() + cell.size() || !std::isfinite(weights.back()) || weights.back() < 0) {
+      fail_usage(fmt::format("class_weights is none, balanced or numbers of at least 0, not '{}'",
+                             config.class_weights));
+    }
+  }
+  if (weights.size() != dataset.classes.size()) {
+    fail_usage(
+        fmt::format("class_weights has {} numbers for {} classes", weights.size(), dataset.classes.size()));
+  }
+  return weights;
+}
+
+CrossEntropyOptions loss_of(const RunConfig& config, const Dataset& dataset, const Split& split) {
+  CrossEntropyOptions options;
+  options.label_smoothing = config.label_smoothing;
+  const std::vector<double> weights = class_weights(config, dataset, split);
+  if (!weights.empty()) {
+    options.class_weights = Tensor::from<double>(
+        std::span<const double>(weights), {static_cast<std::int64_t>(weights.size())}, config.model.dtype);
+  }
+  return options;
+}
+
+// FNV-1a over what a step depends on; pixels are left out, since reading them all would cost an epoch.
+std::string fingerprint(const Dataset& dataset, const Split& split) {
+  std::uint64_t hash = 14695981039346656037u;
+  const auto add = [&](std::string_view text) {
+    for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u;
+    hash = (hash ^ 0x1f) * 1099511628211u;
+  };
+  for (const std::vector<int>* part : {&split.train, &split.validation, &split.test}) {
+    for (const int i : *part) {
+      const Sample& s = dataset.samples[static_cast<std::size_t>(i)];
+      add(s.id);
+      add(fmt::format("{} {} {} {} {}", i, s.label, s.has(Modality::fundus), s.oct.size(), s.field.size()));
+    }
+    add("part");
+  }
+  return fmt::format("{:016x}", hash);
+}
+
+void add_kernels(const TraceTotals& totals, KernelsUsed& used) {
+  for (const auto& [key, row] : totals.rows()) used[key.first].insert(key.second);
+}
+
+}  // namespace
+
+Trainer::Trainer(const RunConfig& config, const Dataset& dataset, const Split& split, RunFolder folder)
+    : config_(config),
+      dataset_(dataset),
+      split_(split),
+      folder_(std::move(folder)),
+      model_(checked_model(config)),
+      optimizer_(model_->parameters(), config.optimizer),
+      cache_(std::make_shared<ImageCache>(default_cache_bytes)),
+      training_(dataset, split.train, input_spec(config), training_options(config, cache_)),
+      validation_(dataset, split.validation, input_spec(config), plain_options(config, cache_)),
+      schedule_(schedule_of(config, training_.batches())),
+      loss_(loss_of(config, dataset, split)) {
+  learning_rate_at(schedule_, 0);  // refuses what makes no sense before any work is done
+  position_.data = fingerprint(dataset, split);
+}
+
+bool Trainer::resume() {
+  const std::string data = position_.data;
+  if (!folder_.load(*model_, optimizer_, position_)) return false;
+  if (position_.data != data) {
+    fail(fmt::format(
+        "{}: samples, labels or split are not those the run began with; put them back, or begin a new run",
+        dataset_.source));
+  }
+  truncate_epoch_log(folder_.file("metrics.jsonl"), position_.epoch);
+  return true;
+}
+
+void Trainer::begin() {
+  truncate_epoch_log(folder_.file("metrics.jsonl"), 0);
+  if (config_.weights.empty()) return;
+  const LoadReport report = load_pretrained(config_.weights, *model_);
+  fmt::print(stderr, "{}: {} tensors loaded\n{}{}", config_.weights, report.loaded.size(), report.text(),
+             report.exact() ? "" : "\n");
+}
+
+bool Trainer::run() {
+  began_ = now_s();
+  while (position_.epoch < config_.epochs) {
+    if (!train_epoch() || !end_epoch()) {
+      save();
+      return false;
+    }
+  }
+  return true;
+}
+
+double Trainer::seconds_now() const { return position_.seconds + now_s() - epoch_began_; }
+
+bool Trainer::train_epoch() {
+  model_->set_training(true);
+  epoch_began_ = now_s();
+  if (position_.step > 0) learning_rate_ = learning_rate_at(schedule_, position_.step - 1);
+  if (position_.batch >= training_.batches()) return true;
+  training_.start(position_.epoch, position_.batch);
+  Batch batch;
+  while (position_.batch < training_.batches()) {
+    if (interrupted()) {
+      position_.seconds = seconds_now();
+      return false;
+    }
+    if (!training_.next(batch)) fail("the loader ended before the epoch did");
+    if (steps_here_ == 0) {
+      TraceTotals totals;
+      train_step(batch);
+      add_kernels(totals, kernels_);
+    } else {
+      train_step(batch);
+    }
+    show_progress();
+  }
+  return true;
+}
+
+void Trainer::train_step(const Batch& batch) {
+  const auto n = static_cast<std::int64_t>(batch.samples.size());
+  const Tensor logits = model_->forward(
+      model_input(batch, config_),
+      {.stochastic = true, .seed = config_.seed, .step = static_cast<std::uint64_t>(position_.step)});
+  const Tensor loss = cross_entropy(logits, label_tensor(batch), loss_);
+  last_loss_ = loss.item();
+  if (!std::isfinite(last_loss_)) {
+    fail(fmt::format("the loss is {} at step {}; try a lower --lr or --clip 1", last_loss_,
+                     position_.step + 1));
+  }
+  optimizer_.zero_grad();
+  loss.backward();
+  learning_rate_ = learning_rate_at(schedule_, position_.step);
+  optimizer_.step(learning_rate_);
+  ++position_.step;
+  ++position_.batch;
+  ++steps_here_;
+  position_.samples += n;
+  samples_here_ += n;
+  position_.loss_sum += last_loss_ * static_cast<double>(n);
+}
+
+void Trainer::show_progress() {
+  if (!progress_.due()) return;
+  const double seconds = now_s() - began_, epoch_seconds = now_s() - epoch_began_;
+  const std::int64_t left = config_.epochs * training_.batches() - position_.step;
+  progress_.update(
+      fmt::format("epoch {}/{}  step {}/{}  loss {:.4f}  {:.1f} images/s  waiting for data {:.1f} %  left {}",
+                  position_.epoch + 1, config_.epochs, position_.batch, training_.batches(), last_loss_,
+                  static_cast<double>(position_.samples) / std::max(position_.seconds + epoch_seconds, 1e-9),
+                  100 * training_.wait_seconds() / std::max(seconds, 1e-9),
+                  clock_text(seconds / static_cast<double>(steps_here_) * static_cast<double>(left))));
+}
+
+bool Trainer::is_better(const Outcome& v) const {
+  if (position_.best_epoch == 0 || v.accuracy > position_.best_accuracy) return true;
+  return v.accuracy == position_.best_accuracy && v.loss < position_.best_loss;
+}
+
+// The order matters to a run that is killed here: the best weights and the row come first, the checkpoint
+// that says the epoch is done comes last, and going on from the one before repeats both.
+bool Trainer::end_epoch() {
+  const double trained = seconds_now();
+  const Outcome validation = predict_all(*model_, validation_, dataset_, config_, [&](int done) {
+    progress_.update(fmt::format("epoch {}/{}  validation {}/{}", position_.epoch + 1, config_.epochs, done,
+                                 validation_.batches()));
+    return !interrupted();
+  });
+  position_.seconds = seconds_now();
+  if (!validation.complete) return false;
+  EpochRow row;
+  row.epoch = position_.epoch + 1;
+  row.step = position_.step;
+  row.lr = learning_rate_;
+  row.train_loss = position_.loss_sum / static_cast<double>(position_.samples);
+  row.val_loss = validation.loss;
+  row.val_accuracy = validation.accuracy;
+  row.images_per_s = static_cast<double>(position_.samples) / std::max(trained, 1e-9);
+  row.seconds = position_.seconds;
+  const bool best = is_better(validation);
+  if (best) {
+    save_weights(folder_.file("best.safetensors"), *model_, {{"epoch", fmt::format("{}", row.epoch)}});
+    position_.best_epoch = row.epoch;
+    position_.best_accuracy = validation.accuracy;
+    position_.best_loss = validation.loss;
+  }
+  append_epoch(folder_.file("metrics.jsonl"), row);
+  position_.epoch += 1;
+  position_.batch = 0;
+  position_.loss_sum = 0;
+  position_.samples = 0;
+  position_.seconds = 0;
+  save();
+  const double share = 100 * (training_.wait_seconds() - waited_before_) / std::max(trained, 1e-9);
+  waited_before_ = training_.wait_seconds();
+  progress_.note(
+      fmt::format("epoch {}/{}  step {}  loss {:.4f}  val loss {:.4f}  val accuracy {:.4f}{}  {:.1f} "
+                  "images/s  waiting for data "
+                  "{:.1f} %  left {}",
+                  row.epoch, config_.epochs, row.step, row.train_loss, row.val_loss, row.val_accuracy,
+                  best ? " (best)" : "", row.images_per_s, share,
+                  clock_text((now_s() - began_) / std::max<double>(static_cast<double>(steps_here_), 1) *
+                             static_cast<double>(config_.epochs * training_.batches() - position_.step))));
+  return true;
+}
+
+std::optional<Results> Trainer::finish() {
+  Results results;
+  results.checkpoint = resolve_checkpoint(config_.checkpoint, split_);
+  results.note = checkpoint_note(results.checkpoint, split_);
+  folder_.load_checkpoint(*model_, results.checkpoint);
+  Loader held_out(dataset_, split_.test, input_spec(config_), plain_options(config_, cache_));
+  TraceTotals totals;
+  const Outcome outcome = predict_all(*model_, held_out, dataset_, config_, [&](int done) {
+    progress_.update(fmt::format("held-out part {}/{}", done, held_out.batches()));
+    return !interrupted();
+  });
+  if (!outcome.complete) return std::nullopt;
+  add_kernels(totals, kernels_);
+  results.metrics = metrics_of(outcome, dataset_, config_);
+  write_results(folder_, config_, dataset_, split_, outcome, results, kernels_);
+  return results;
+}
+
+}  // namespace fovea

@@ -1,0 +1,67 @@
+// Trainer: the epochs of one run, from wherever the run stands.
+//
+// A step is forward, cross-entropy, backward, update; an epoch ends with a pass over the validation part, a
+// row of metrics.jsonl and a checkpoint. Nothing outside (model, optimizer, Position) changes what comes
+// next, so a run that goes on from a checkpoint gives the same bytes as one that never stopped.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "batches.hpp"
+#include "nn/optimizer.hpp"
+#include "nn/schedule.hpp"
+#include "progress.hpp"
+#include "results.hpp"
+#include "run_folder.hpp"
+
+namespace fovea {
+
+class Trainer {
+ public:
+  /// `config` is resolved; the set must outlive the trainer. Errors as those of its parts.
+  Trainer(const RunConfig& config, const Dataset& dataset, const Split& split, RunFolder folder);
+
+  /// Goes to the folder's last checkpoint; false where there is none, and the run begins.
+  bool resume();
+  /// Begins a run: pretrained weights, an empty log.
+  void begin();
+  /// All epochs that are left. False where a signal stopped it: the state is saved then.
+  bool run();
+  /// The held-out part with the checkpoint that the config asks for, written to the folder. Nothing where a
+  /// signal stopped it.
+  std::optional<Results> finish();
+
+  const Position& position() const { return position_; }
+
+ private:
+  bool train_epoch();
+  bool end_epoch();
+  void train_step(const Batch& batch);
+  bool is_better(const Outcome& validation) const;
+  void show_progress();
+  void save() const { folder_.save(*model_, optimizer_, position_); }
+  double seconds_now() const;
+
+  RunConfig config_;
+  const Dataset& dataset_;
+  const Split& split_;
+  RunFolder folder_;
+  std::unique_ptr<Model> model_;
+  Optimizer optimizer_;
+  std::shared_ptr<ImageCache> cache_;
+  Loader training_, validation_;
+  ScheduleOptions schedule_;
+  CrossEntropyOptions loss_;
+  Position position_;
+  Progress progress_;
+  KernelsUsed kernels_;
+  double learning_rate_ = 0;  // of the last step
+
+  // Of this process alone, for the progress line.
+  double began_ = 0, epoch_began_ = 0, last_loss_ = 0, waited_before_ = 0;
+  std::int64_t steps_here_ = 0, samples_here_ = 0;
+};
+
+}  // namespace fovea

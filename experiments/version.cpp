@@ -1,0 +1,11 @@
+// The two strings come from the build: see commit.cmake.
+#include "version.hpp"
+
+#include "fovea_commit.hpp"
+
+namespace fovea {
+
+std::string version() { return FOVEA_VERSION; }
+std::string commit() { return FOVEA_COMMIT; }
+
+}  // namespace fovea

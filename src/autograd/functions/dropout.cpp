@@ -1,0 +1,23 @@
+// dropout: saves the mask, one byte an element.
+#include "autograd/functions.hpp"
+#include "kernels/pointwise/pointwise.hpp"
+
+namespace fovea {
+
+Tensor dropout(const Tensor& x, double p, std::uint64_t seed, std::uint64_t offset) {
+  const DropoutProblem problem{.dtype = x.dtype(), .count = x.numel(), .p = p};
+  problem.check();
+  if (p == 0) return x;
+  const std::int64_t key_values[2] = {static_cast<std::int64_t>(seed), static_cast<std::int64_t>(offset)};
+  const Tensor key = Tensor::from<std::int64_t>(key_values, {2}, Dtype::i64);
+  Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
+  const Tensor mask = Tensor::empty(x.shape(), Dtype::u8, x.device());
+  dispatch(dropout_forward, problem, {x.view(), key.view(), y.view(), mask.view()});
+  return record("dropout", y, {x}, {mask}, [problem](const Node& node, Tensor dy) -> Gradients {
+    Tensor dx = reuse_or_empty(dy);
+    dispatch(dropout_backward, problem, {node.saved_at(0).view(), dy.view(), dx.view()});
+    return {dx};
+  });
+}
+
+}  // namespace fovea

@@ -1,0 +1,29 @@
+// cross_entropy: saves the probabilities, the labels and the class weights.
+#include "kernels/loss/loss.hpp"
+
+#include "autograd/functions.hpp"
+
+namespace fovea {
+
+Tensor cross_entropy(const Tensor& logits, const Tensor& labels, const CrossEntropyOptions& options) {
+  const Shape& shape = logits.shape();
+  if (shape.rank() != 2) fail("cross_entropy: needs logits of N,K, got " + to_string(shape));
+  const CrossEntropyProblem p{
+      .dtype = logits.dtype(), .n = shape[0], .k = shape[1], .label_smoothing = options.label_smoothing};
+  p.check();
+  const Tensor weights = options.class_weights ? options.class_weights.to(p.dtype) : Tensor{};
+  Tensor loss = Tensor::empty({}, p.dtype, logits.device());
+  const Tensor probabilities = Tensor::empty(shape, p.dtype, logits.device());
+  dispatch(softmax_cross_entropy_forward, p,
+           {logits.view(), labels.view(), weights.view(), loss.view(), probabilities.view()});
+  return record("cross_entropy", loss, {logits}, {probabilities, labels, weights},
+                [p](const Node& node, Tensor dy) -> Gradients {
+                  Tensor dlogits = Tensor::empty({p.n, p.k}, p.dtype, dy.device());
+                  dispatch(softmax_cross_entropy_backward, p,
+                           {node.saved_at(0).view(), node.saved_at(1).view(), node.saved_at(2).view(),
+                            dy.view(), dlogits.view()});
+                  return {dlogits};
+                });
+}
+
+}  // namespace fovea

@@ -1,0 +1,69 @@
+// Pooling: the maximum keeps one byte per output, averages keep nothing.
+#include "kernels/pool/pool.hpp"
+
+#include "autograd/functions.hpp"
+
+namespace fovea {
+namespace {
+
+void need_image(const char* name, const Tensor& x) {
+  if (x.shape().rank() != 4) fail(std::string(name) + ": needs x of N,H,W,C, got " + to_string(x.shape()));
+}
+
+PoolProblem problem_of(const char* name, const Tensor& x, const PoolOptions& o) {
+  need_image(name, x);
+  return {.dtype = x.dtype(),
+          .count_include_pad = o.count_include_pad,
+          .n = x.shape()[0],
+          .h = x.shape()[1],
+          .w = x.shape()[2],
+          .c = x.shape()[3],
+          .kernel_h = o.kernel_h,
+          .kernel_w = o.kernel_w,
+          .stride_h = o.stride_h,
+          .stride_w = o.stride_w,
+          .pad_h = o.pad_h,
+          .pad_w = o.pad_w};
+}
+
+}  // namespace
+
+Tensor max_pool(const Tensor& x, const PoolOptions& options) {
+  const PoolProblem p = problem_of("max_pool", x, options);
+  p.check_max();
+  Tensor y = Tensor::empty(p.y_shape(), p.dtype, x.device());
+  const Tensor indices = will_record({x}) ? Tensor::empty(p.y_shape(), Dtype::u8, x.device()) : Tensor{};
+  dispatch(max_pool_forward, p, {x.view(), y.view(), indices.view()});
+  return record("max_pool", y, {x}, {indices}, [p](const Node& node, Tensor dy) -> Gradients {
+    Tensor dx = Tensor::empty(p.x_shape(), p.dtype, dy.device());
+    dispatch(max_pool_backward, p, {node.saved_at(0).view(), dy.view(), dx.view()});
+    return {dx};
+  });
+}
+
+Tensor avg_pool(const Tensor& x, const PoolOptions& options) {
+  const PoolProblem p = problem_of("avg_pool", x, options);
+  p.check();
+  Tensor y = Tensor::empty(p.y_shape(), p.dtype, x.device());
+  dispatch(avg_pool_forward, p, {x.view(), y.view()});
+  return record("avg_pool", y, {x}, {}, [p](const Node&, Tensor dy) -> Gradients {
+    Tensor dx = Tensor::empty(p.x_shape(), p.dtype, dy.device());
+    dispatch(avg_pool_backward, p, {dy.view(), dx.view()});
+    return {dx};
+  });
+}
+
+Tensor global_avg_pool(const Tensor& x) {
+  need_image("global_avg_pool", x);
+  const GlobalPoolProblem p{
+      .dtype = x.dtype(), .n = x.shape()[0], .h = x.shape()[1], .w = x.shape()[2], .c = x.shape()[3]};
+  Tensor y = Tensor::empty(p.y_shape(), p.dtype, x.device());
+  dispatch(global_avg_pool_forward, p, {x.view(), y.view()});
+  return record("global_avg_pool", y, {x}, {}, [p](const Node&, Tensor dy) -> Gradients {
+    Tensor dx = Tensor::empty(p.x_shape(), p.dtype, dy.device());
+    dispatch(global_avg_pool_backward, p, {dy.view(), dx.view()});
+    return {dx};
+  });
+}
+
+}  // namespace fovea

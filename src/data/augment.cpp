@@ -1,0 +1,124 @@
+// Augmentation. See augment.hpp.
+//
+// out(p) = tone( in(c + o + s R F (p - c)) ), with F the flips, R the rotation, s the part of the side that
+// is kept, o the offset of the crop's centre and c the image's centre; tone(v) = b (m + k (v - m)), m the
+// mean over pixels and channels.
+#include "data/augment.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+#include "data/rng.hpp"
+#include "kernels/runtime/error.hpp"
+
+namespace fovea {
+namespace {
+
+// Coordinates of the source for a pixel of the result: in_x = xx x + xy y + x0, in_y = yx x + yy y + y0.
+struct Affine {
+  double xx = 1, xy = 0, x0 = 0, yx = 0, yy = 1, y0 = 0;
+  bool is_identity() const { return xx == 1 && xy == 0 && x0 == 0 && yx == 0 && yy == 1 && y0 == 0; }
+};
+
+Affine about_centre(const Image& image, double angle, double scale, bool mirror, bool upside_down,
+                    double shift_x, double shift_y) {
+  const double centre_x = (image.width - 1) / 2.0, centre_y = (image.height - 1) / 2.0;
+  const double sine = angle == 0 ? 0 : std::sin(angle), cosine = angle == 0 ? 1 : std::cos(angle);
+  const double flip_x = mirror ? -1 : 1, flip_y = upside_down ? -1 : 1;
+  Affine map;
+  map.xx = scale * cosine * flip_x;
+  map.xy = -scale * sine * flip_y;
+  map.yx = scale * sine * flip_x;
+  map.yy = scale * cosine * flip_y;
+  map.x0 = centre_x + shift_x - map.xx * centre_x - map.xy * centre_y;
+  map.y0 = centre_y + shift_y - map.yx * centre_x - map.yy * centre_y;
+  return map;
+}
+
+struct ToneCurve {
+  double gain = 1, offset = 0;
+};
+
+ToneCurve curve_of(const Image& image, const Augmentation::Tone& tone) {
+  double sum = 0;
+  for (const std::uint8_t value : image.pixels) sum += value;
+  const double mean = sum / static_cast<double>(std::max<std::size_t>(image.pixels.size(), 1));
+  return {tone.brightness * tone.contrast, tone.brightness * mean * (1 - tone.contrast)};
+}
+
+Image resample(const Image& image, const Affine& map, const ToneCurve& curve) {
+  Image out = make_image(image.height, image.width, image.channels);
+  const auto gain = static_cast<float>(curve.gain), offset = static_cast<float>(curve.offset);
+  for (int y = 0; y < out.height; ++y) {
+    std::uint8_t* to = out.at(y, 0);
+    for (int x = 0; x < out.width; ++x, to += out.channels) {
+      const double in_x = std::clamp(map.xx * x + map.xy * y + map.x0, 0.0, image.width - 1.0);
+      const double in_y = std::clamp(map.yx * x + map.yy * y + map.y0, 0.0, image.height - 1.0);
+      const int left = static_cast<int>(in_x), top = static_cast<int>(in_y);
+      const int right = std::min(left + 1, image.width - 1), bottom = std::min(top + 1, image.height - 1);
+      const auto fx = static_cast<float>(in_x - left), fy = static_cast<float>(in_y - top);
+      const std::uint8_t *a = image.at(top, left), *b = image.at(top, right);
+      const std::uint8_t *c = image.at(bottom, left), *d = image.at(bottom, right);
+      for (int k = 0; k < image.channels; ++k) {
+        const float above = a[k] + fx * static_cast<float>(b[k] - a[k]);
+        const float below = c[k] + fx * static_cast<float>(d[k] - c[k]);
+        const float value = gain * (above + fy * (below - above)) + offset;
+        to[k] = static_cast<std::uint8_t>(std::clamp(value, 0.0F, 255.0F) + 0.5F);
+      }
+    }
+  }
+  return out;
+}
+
+void check_options(const AugmentOptions& options) {
+  const auto within = [](const char* name, double value, double low, double high) {
+    if (!(value >= low && value <= high))
+      fail_usage(fmt::format("augment.{} is {}; it must be from {} to {}", name, value, low, high));
+  };
+  within("rotation", options.rotation, 0, 180);
+  within("crop", options.crop, 0.01, 1);
+  within("brightness", options.brightness, 0, 1);
+  within("contrast", options.contrast, 0, 1);
+  within("oct_shift", options.oct_shift, 0, 1);
+}
+
+}  // namespace
+
+Augmentation draw_augmentation(const AugmentOptions& options, std::uint64_t seed, int epoch, int sample) {
+  check_options(options);
+  PhiloxStream random(seed, Purpose::augment, static_cast<std::uint32_t>(epoch),
+                      static_cast<std::uint32_t>(sample));
+  const auto symmetric = [&](double limit) { return limit * random.uniform(-1, 1); };
+  Augmentation drawn;
+  drawn.mirror = (random.uniform() < 0.5) && options.flips;
+  drawn.upside_down = (random.uniform() < 0.5) && options.flips;
+  drawn.angle = symmetric(options.rotation) * std::numbers::pi / 180;
+  drawn.crop = 1 - (1 - options.crop) * random.uniform();
+  drawn.x = symmetric(1);
+  drawn.y = symmetric(1);
+  drawn.fundus.brightness = 1 + symmetric(options.brightness);
+  drawn.fundus.contrast = 1 + symmetric(options.contrast);
+  drawn.oct_x = symmetric(options.oct_shift);
+  drawn.oct_y = symmetric(options.oct_shift);
+  drawn.oct.brightness = 1 + symmetric(options.brightness);
+  drawn.oct.contrast = 1 + symmetric(options.contrast);
+  return drawn;
+}
+
+Image augment(const Image& image, Modality modality, const Augmentation& drawn) {
+  if (modality == Modality::vf || image.pixels.empty()) return image;
+  const bool fundus = modality == Modality::fundus;
+  const double room_x = image.width * (1 - drawn.crop) / 2, room_y = image.height * (1 - drawn.crop) / 2;
+  const Affine map = fundus ? about_centre(image, drawn.angle, drawn.crop, drawn.mirror, drawn.upside_down,
+                                           drawn.x * room_x, drawn.y * room_y)
+                            : about_centre(image, 0, 1, drawn.mirror, false, drawn.oct_x * image.width,
+                                           drawn.oct_y * image.height);
+  const Augmentation::Tone& tone = fundus ? drawn.fundus : drawn.oct;
+  if (map.is_identity() && tone.brightness == 1 && tone.contrast == 1) return image;
+  return resample(image, map, curve_of(image, tone));
+}
+
+}  // namespace fovea

@@ -1,0 +1,22 @@
+// Buffer: scratch memory of a kernel that is composed of other primitives, with its View.
+#pragma once
+
+#include "kernels/runtime/storage.hpp"
+#include "kernels/runtime/view.hpp"
+
+namespace fovea {
+
+struct Buffer {
+  Storage storage;
+  View view;
+  Buffer(const Shape& shape, Dtype dtype)
+      : storage(shape.numel() * size_of(dtype)), view{storage.data(), shape, dtype, Device::cpu} {}
+};
+
+/// The same bytes under another shape.
+inline View with_shape(View view, const Shape& shape) {
+  view.shape = shape;
+  return view;
+}
+
+}  // namespace fovea

@@ -1,0 +1,24 @@
+// Workspace: one grow-only buffer for what a CPU kernel needs while it runs (reordered operands, scratchpads,
+// tiles).
+//
+// Kernels run one at a time, so they share it; its contents are gone with the next take(). A kernel that
+// dispatches others (a composed one) must not hold a workspace while it does.
+#pragma once
+
+#include <cstddef>
+
+namespace fovea {
+
+class Workspace {
+ public:
+  /// Starts a kernel run that needs `bytes` in all (the sum of rounded() parts).
+  static Workspace take(std::size_t bytes);
+  /// The next part, 64-byte aligned.
+  void* next(std::size_t bytes);
+  static constexpr std::size_t rounded(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+ private:
+  std::byte* at_ = nullptr;
+};
+
+}  // namespace fovea

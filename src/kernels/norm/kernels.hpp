@@ -1,0 +1,25 @@
+// The kernels of batch_norm, for its tables.
+#pragma once
+
+#include "kernels/norm/norm.hpp"
+
+namespace fovea {
+
+void batch_norm_forward_training_reference(const BatchNormProblem&, Ports, Stream);
+void batch_norm_forward_inference_reference(const BatchNormProblem&, Ports, Stream);
+void batch_norm_backward_reference(const BatchNormProblem&, Ports, Stream);
+void batch_norm_backward_inference_reference(const BatchNormProblem&, Ports, Stream);
+
+void batch_norm_forward_training_cpu(const BatchNormProblem&, Ports, Stream);
+void batch_norm_forward_inference_cpu(const BatchNormProblem&, Ports, Stream);
+void batch_norm_backward_cpu(const BatchNormProblem&, Ports, Stream);
+void batch_norm_backward_inference_cpu(const BatchNormProblem&, Ports, Stream);
+
+bool batch_norm_forward_onednn_supports(const BatchNormProblem&);
+bool batch_norm_backward_onednn_supports(const BatchNormProblem&);
+void batch_norm_forward_training_onednn(const BatchNormProblem&, Ports, Stream);
+void batch_norm_forward_inference_onednn(const BatchNormProblem&, Ports, Stream);
+void batch_norm_backward_onednn(const BatchNormProblem&, Ports, Stream);
+void batch_norm_backward_inference_onednn(const BatchNormProblem&, Ports, Stream);
+
+}  // namespace fovea

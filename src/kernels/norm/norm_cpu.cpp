@@ -1,0 +1,364 @@
+// batch_norm by vectorised loops over contiguous rows, float and double: two reads of x and one write of y
+// forward (normalisation, scale, shift and ReLU are one pass), x and dy twice and dx once backward.
+//
+// Statistics: rows are split into parts, a number fixed by the problem; a part walks blocks of rows that stay
+// in the first caches, sums x - k and (x - k)^2 with k the block's own first row (so neither a large mean nor
+// one outlier elsewhere cancels digits), and merges blocks, then parts, in order and in double by Chan, Golub
+// and LeVeque's update (1979). The second pass takes the parts in reverse: the last ones read are still in
+// the cache. Where the tensor is larger than caches, y is written past them, which saves reading its lines
+// first.
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "kernels/cpu/parallel.hpp"
+#include "kernels/cpu/stream_store.hpp"
+#include "kernels/norm/kernels.hpp"
+
+namespace fovea {
+namespace {
+
+constexpr std::int64_t max_parts = 64;
+constexpr std::int64_t elements_per_part = 16384;  // at least: less is not worth a merge
+constexpr std::int64_t max_block_rows = 128;       // summed in the dtype before doubles take over
+constexpr std::int64_t unroll = 4;                 // rows per visit of the accumulators
+
+std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
+
+struct Parts {
+  std::int64_t rows, count;
+  explicit Parts(const BatchNormProblem& p)
+      : rows(p.rows),
+        count(std::clamp<std::int64_t>(p.rows * p.channels / elements_per_part, 1,
+                                       std::min(p.rows, max_parts))) {}
+  std::int64_t begin(std::int64_t part) const { return part * rows / count; }
+  std::int64_t end(std::int64_t part) const { return begin(part + 1); }
+};
+
+// Calls f(part) for all parts, the last first.
+template <class F>
+void for_parts_reversed(const Parts& parts, F&& f) {
+  parallel_for(parts.count, [&](std::int64_t i) { f(parts.count - 1 - i); });
+}
+
+// Per-channel numbers of every pass: z = (x - centre) scale + shift.
+template <class T>
+struct Affine {
+  std::vector<T> centre, scale;
+  const T* shift;
+};
+
+template <class T>
+Affine<T> affine_of(const BatchNormProblem& p, const T* mean, const T* gamma, const T* beta,
+                    const std::vector<double>& invstd) {
+  Affine<T> a{{mean, mean + p.channels}, std::vector<T>(size(p.channels)), beta};
+  for (std::int64_t c = 0; c < p.channels; ++c) {
+    a.scale[size(c)] = static_cast<T>(double(gamma[c]) * invstd[size(c)]);
+  }
+  return a;
+}
+
+template <class T>
+std::vector<double> invstd_of_variance(const BatchNormProblem& p, const T* variance) {
+  std::vector<double> invstd(size(p.channels));
+  for (std::int64_t c = 0; c < p.channels; ++c) invstd[size(c)] = 1 / std::sqrt(double(variance[c]) + p.eps);
+  return invstd;
+}
+
+// ---- statistics
+
+// sum += x - centre and squares += (x - centre)^2 over `Rows` rows.
+template <int Rows, class T>
+void add_moments(const T* x, std::int64_t channels, const T* centre, T* sum, T* squares) {
+#pragma omp simd
+  for (std::int64_t c = 0; c < channels; ++c) {
+    T s = 0, q = 0;
+    for (int r = 0; r < Rows; ++r) {
+      const T d = x[r * channels + c] - centre[c];
+      s += d;
+      q += d * d;
+    }
+    sum[c] += s;
+    squares[c] += q;
+  }
+}
+
+// The mean and the sum of squares around it of what came before (count rows) and n rows more.
+void merge_moments(std::int64_t channels, double count, double n, const double* more_mean,
+                   const double* more_squares, double* mean, double* squares) {
+  const double weight = n / (count + n);
+#pragma omp simd
+  for (std::int64_t c = 0; c < channels; ++c) {
+    const double delta = more_mean[c] - mean[c];
+    mean[c] += delta * weight;
+    squares[c] += more_squares[c] + delta * delta * count * weight;
+  }
+}
+
+template <class T>
+void part_moments(const T* x, std::int64_t channels, std::int64_t begin, std::int64_t end, double* mean,
+                  double* squares) {
+  std::vector<T> sum(size(channels)), around(size(channels));
+  std::vector<double> block_mean(size(channels)), block_squares(size(channels));
+  std::fill_n(mean, channels, 0.0);
+  std::fill_n(squares, channels, 0.0);
+  for (std::int64_t at = begin; at < end; at += max_block_rows) {
+    const std::int64_t rows = std::min(max_block_rows, end - at);
+    const T *block = x + at * channels, *centre = block;
+    std::fill(sum.begin(), sum.end(), T(0));
+    std::fill(around.begin(), around.end(), T(0));
+    std::int64_t r = 0;
+    for (; r + unroll <= rows; r += unroll) {
+      add_moments<unroll>(block + r * channels, channels, centre, sum.data(), around.data());
+    }
+    for (; r < rows; ++r) add_moments<1>(block + r * channels, channels, centre, sum.data(), around.data());
+    const double n = static_cast<double>(rows);
+    for (std::int64_t c = 0; c < channels; ++c) {
+      const double s = sum[size(c)];
+      block_mean[size(c)] = double(centre[c]) + s / n;
+      block_squares[size(c)] = double(around[size(c)]) - s * s / n;
+    }
+    merge_moments(channels, static_cast<double>(at - begin), n, block_mean.data(), block_squares.data(), mean,
+                  squares);
+  }
+}
+
+struct Moments {
+  std::vector<double> mean,
+      squares;  // of part 0, then 1, ...; the first `channels` are the merged ones at last
+};
+
+template <class T>
+Moments moments_of(const BatchNormProblem& p, const Parts& parts, const T* x) {
+  Moments m{std::vector<double>(size(parts.count * p.channels)),
+            std::vector<double>(size(parts.count * p.channels))};
+  parallel_for(parts.count, [&](std::int64_t i) {
+    part_moments(x, p.channels, parts.begin(i), parts.end(i), m.mean.data() + i * p.channels,
+                 m.squares.data() + i * p.channels);
+  });
+  for (std::int64_t i = 1; i < parts.count; ++i) {
+    merge_moments(p.channels, static_cast<double>(parts.begin(i)),
+                  static_cast<double>(parts.end(i) - parts.begin(i)), m.mean.data() + i * p.channels,
+                  m.squares.data() + i * p.channels, m.mean.data(), m.squares.data());
+  }
+  return m;
+}
+
+// ---- the passes over rows
+
+template <bool Relu, class T>
+inline T activated(T z) {
+  return Relu && z < 0 ? T(0) : z;
+}
+
+// dy where the ReLU let z through; a NaN passes, as in PyTorch.
+template <bool Relu, class T>
+inline T masked(T dy, T z) {
+  return Relu && z <= 0 ? T(0) : dy;
+}
+
+template <bool Relu, class T>
+void forward_rows(const T* x, std::int64_t rows, std::int64_t channels, const Affine<T>& a, T* y,
+                  bool past_cache) {
+  const T *centre = a.centre.data(), *scale = a.scale.data(), *shift = a.shift;
+  for (std::int64_t r = 0; r < rows; ++r, x += channels, y += channels) {
+    write_row(y, channels, past_cache,
+              [&](std::int64_t c) { return activated<Relu, T>((x[c] - centre[c]) * scale[c] + shift[c]); });
+  }
+  finish_writes(past_cache);
+}
+
+// sum += g and product += g (x - centre) over `Rows` rows; with dx, also dx = g scale.
+template <bool Relu, bool WriteDx, int Rows, class T>
+void add_gradients(const T* x, const T* dy, std::int64_t channels, const Affine<T>& a, T* sum, T* product,
+                   T* dx) {
+  const T *centre = a.centre.data(), *scale = a.scale.data(), *shift = a.shift;
+#pragma omp simd
+  for (std::int64_t c = 0; c < channels; ++c) {
+    T s = 0, q = 0;
+    for (int r = 0; r < Rows; ++r) {
+      const T d = x[r * channels + c] - centre[c];
+      const T g = masked<Relu, T>(dy[r * channels + c], d * scale[c] + shift[c]);
+      s += g;
+      q += g * d;
+      if constexpr (WriteDx) dx[r * channels + c] = g * scale[c];
+    }
+    sum[c] += s;
+    product[c] += q;
+  }
+}
+
+// The sums of a part, in double, of blocks summed in T.
+template <bool Relu, bool WriteDx, class T>
+void part_gradients(const T* x, const T* dy, std::int64_t channels, std::int64_t begin, std::int64_t end,
+                    const Affine<T>& a, double* sum, double* product, T* dx) {
+  std::vector<T> s(size(channels)), q(size(channels));
+  std::fill_n(sum, channels, 0.0);
+  std::fill_n(product, channels, 0.0);
+  for (std::int64_t at = begin; at < end; at += max_block_rows) {
+    const std::int64_t stop = std::min(at + max_block_rows, end);
+    std::fill(s.begin(), s.end(), T(0));
+    std::fill(q.begin(), q.end(), T(0));
+    std::int64_t r = at;
+    for (; r + unroll <= stop; r += unroll) {
+      add_gradients<Relu, WriteDx, unroll>(x + r * channels, dy + r * channels, channels, a, s.data(),
+                                           q.data(), dx + r * channels);
+    }
+    for (; r < stop; ++r) {
+      add_gradients<Relu, WriteDx, 1>(x + r * channels, dy + r * channels, channels, a, s.data(), q.data(),
+                                      dx + r * channels);
+    }
+    for (std::int64_t c = 0; c < channels; ++c) {
+      sum[c] += double(s[size(c)]);
+      product[c] += double(q[size(c)]);
+    }
+  }
+}
+
+struct GradientSums {
+  std::vector<double> g, gd;  // sum of g, and of g (x - mean)
+};
+
+template <bool Relu, bool WriteDx, class T>
+GradientSums gradient_sums(const BatchNormProblem& p, const Parts& parts, const T* x, const T* dy,
+                           const Affine<T>& a, T* dx) {
+  GradientSums sums{std::vector<double>(size(parts.count * p.channels)),
+                    std::vector<double>(size(parts.count * p.channels))};
+  parallel_for(parts.count, [&](std::int64_t i) {
+    part_gradients<Relu, WriteDx>(x, dy, p.channels, parts.begin(i), parts.end(i), a,
+                                  sums.g.data() + i * p.channels, sums.gd.data() + i * p.channels, dx);
+  });
+  for (std::int64_t i = 1; i < parts.count; ++i) {
+    for (std::int64_t c = 0; c < p.channels; ++c) {
+      sums.g[size(c)] += sums.g[size(i * p.channels + c)];
+      sums.gd[size(c)] += sums.gd[size(i * p.channels + c)];
+    }
+  }
+  return sums;
+}
+
+// dx = g scale - (x - centre) slope - offset
+template <bool Relu, class T>
+void dx_rows(const T* x, const T* dy, std::int64_t rows, std::int64_t channels, const Affine<T>& a,
+             const T* slope, const T* offset, T* dx, bool past_cache) {
+  const T *centre = a.centre.data(), *scale = a.scale.data(), *shift = a.shift;
+  for (std::int64_t r = 0; r < rows; ++r, x += channels, dy += channels, dx += channels) {
+    write_row(dx, channels, past_cache, [&](std::int64_t c) {
+      const T d = x[c] - centre[c];
+      const T g = masked<Relu, T>(dy[c], d * scale[c] + shift[c]);
+      return g * scale[c] - (d * slope[c] + offset[c]);
+    });
+  }
+  finish_writes(past_cache);
+}
+
+template <class T>
+void write_parameter_gradients(const GradientSums& sums, const std::vector<double>& invstd,
+                               std::int64_t channels, T* dgamma, T* dbeta) {
+  for (std::int64_t c = 0; c < channels; ++c) {
+    dgamma[c] = static_cast<T>(sums.gd[size(c)] * invstd[size(c)]);
+    dbeta[c] = static_cast<T>(sums.g[size(c)]);
+  }
+}
+
+template <bool Relu, class T>
+void write_dx(const BatchNormProblem& p, const Parts& parts, const T* x, const T* dy, const Affine<T>& a,
+              const GradientSums& sums, const std::vector<double>& invstd, T* dx) {
+  std::vector<T> slope(size(p.channels)), offset(size(p.channels));
+  for (std::int64_t c = 0; c < p.channels; ++c) {
+    const double scale = double(a.scale[size(c)]) / static_cast<double>(p.rows);
+    slope[size(c)] = static_cast<T>(scale * sums.gd[size(c)] * invstd[size(c)] * invstd[size(c)]);
+    offset[size(c)] = static_cast<T>(scale * sums.g[size(c)]);
+  }
+  const bool past_cache = dx != dy && writes_past_cache(dx, p.channels, p.rows);
+  for_parts_reversed(parts, [&](std::int64_t i) {
+    const std::int64_t at = parts.begin(i) * p.channels;
+    dx_rows<Relu>(x + at, dy + at, parts.end(i) - parts.begin(i), p.channels, a, slope.data(), offset.data(),
+                  dx + at, past_cache);
+  });
+}
+
+template <class T>
+void forward(const BatchNormProblem& p, const Parts& parts, const T* x, const Affine<T>& a, T* y) {
+  const bool past_cache = writes_past_cache(y, p.channels, p.rows);
+  for_parts_reversed(parts, [&](std::int64_t i) {
+    const std::int64_t at = parts.begin(i) * p.channels, rows = parts.end(i) - parts.begin(i);
+    if (p.relu) {
+      forward_rows<true>(x + at, rows, p.channels, a, y + at, past_cache);
+    } else {
+      forward_rows<false>(x + at, rows, p.channels, a, y + at, past_cache);
+    }
+  });
+}
+
+template <bool Relu, class T>
+void backward_training(const BatchNormProblem& p, Ports ports) {
+  const T *x = ports[0].as<T>(), *dy = ports[1].as<T>();
+  T* dx = ports[6].as<T>();
+  const Parts parts(p);
+  const std::vector<double> invstd(ports[5].as<T>(), ports[5].as<T>() + p.channels);
+  const Affine<T> a = affine_of(p, ports[4].as<T>(), ports[2].as<T>(), ports[3].as<T>(), invstd);
+  const GradientSums sums = gradient_sums<Relu, false>(p, parts, x, dy, a, dx);
+  write_parameter_gradients(sums, invstd, p.channels, ports[7].as<T>(), ports[8].as<T>());
+  write_dx<Relu>(p, parts, x, dy, a, sums, invstd, dx);
+}
+
+// One pass: dx does not wait for the sums.
+template <bool Relu, class T>
+void backward_inference(const BatchNormProblem& p, Ports ports) {
+  const Parts parts(p);
+  const std::vector<double> invstd = invstd_of_variance(p, ports[5].as<T>());
+  const Affine<T> a = affine_of(p, ports[4].as<T>(), ports[2].as<T>(), ports[3].as<T>(), invstd);
+  const GradientSums sums =
+      gradient_sums<Relu, true>(p, parts, ports[0].as<T>(), ports[1].as<T>(), a, ports[6].as<T>());
+  write_parameter_gradients(sums, invstd, p.channels, ports[7].as<T>(), ports[8].as<T>());
+}
+
+}  // namespace
+
+void batch_norm_forward_training_cpu(const BatchNormProblem& p, Ports ports, Stream) {
+  visit_float(p.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    const T* x = ports[0].as<T>();
+    T *running_mean = ports[3].as<T>(), *running_var = ports[4].as<T>();
+    T *mean = ports[6].as<T>(), *invstd_out = ports[7].as<T>();
+    const Parts parts(p);
+    const Moments moments = moments_of(p, parts, x);
+    const double rows = static_cast<double>(p.rows), keep = 1 - p.momentum;
+    std::vector<double> invstd(size(p.channels));
+    for (std::int64_t c = 0; c < p.channels; ++c) {
+      const double squares = moments.squares[size(c)];
+      invstd[size(c)] = 1 / std::sqrt(squares / rows + p.eps);
+      mean[c] = static_cast<T>(moments.mean[size(c)]);
+      invstd_out[c] = static_cast<T>(invstd[size(c)]);
+      running_mean[c] = static_cast<T>(keep * double(running_mean[c]) + p.momentum * moments.mean[size(c)]);
+      running_var[c] = static_cast<T>(keep * double(running_var[c]) + p.momentum * squares / (rows - 1));
+    }
+    forward(p, parts, x, affine_of(p, mean, ports[1].as<T>(), ports[2].as<T>(), invstd), ports[5].as<T>());
+  });
+}
+
+void batch_norm_forward_inference_cpu(const BatchNormProblem& p, Ports ports, Stream) {
+  visit_float(p.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    const std::vector<double> invstd = invstd_of_variance(p, ports[4].as<T>());
+    forward(p, Parts(p), ports[0].as<T>(),
+            affine_of(p, ports[3].as<T>(), ports[1].as<T>(), ports[2].as<T>(), invstd), ports[5].as<T>());
+  });
+}
+
+void batch_norm_backward_cpu(const BatchNormProblem& p, Ports ports, Stream) {
+  visit_float(p.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    p.relu ? backward_training<true, T>(p, ports) : backward_training<false, T>(p, ports);
+  });
+}
+
+void batch_norm_backward_inference_cpu(const BatchNormProblem& p, Ports ports, Stream) {
+  visit_float(p.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    p.relu ? backward_inference<true, T>(p, ports) : backward_inference<false, T>(p, ports);
+  });
+}
+
+}  // namespace fovea

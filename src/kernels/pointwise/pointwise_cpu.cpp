@@ -1,0 +1,297 @@
+// pointwise, own vectorised loops: all of it is bound by memory, so every kernel is one pass over blocks that
+// fit the first-level cache, given out to the threads.
+//
+// A broadcast runs over the merged loops of broadcast_loops(): the innermost is a simd loop in which an
+// operand is either walked or held. Its backward sums in double into one buffer per part of the summed
+// dimensions; the number of parts is fixed by the problem and they are merged in order, so the result does
+// not depend on the number of threads.
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "kernels/cpu/parallel.hpp"
+#include "kernels/cpu/vector_math.hpp"
+#include "kernels/pointwise/kernels.hpp"
+
+namespace fovea {
+namespace {
+
+constexpr std::int64_t block = 8192;
+
+// y[i] = f(a[i], b[i]); y may be a or b.
+template <class T, class F>
+void map(std::int64_t count, const T* a, const T* b, T* y, F&& f) {
+  parallel_blocks(count, block, [&](std::int64_t begin, std::int64_t end) {
+#pragma omp simd
+    for (std::int64_t i = begin; i < end; ++i) y[i] = f(a[i], b[i]);
+  });
+}
+
+template <class F>
+void map_ports(Dtype dtype, std::int64_t count, const View& in0, const View& in1, const View& out, F&& f) {
+  visit_float(dtype, [&](auto zero) {
+    using T = decltype(zero);
+    map<T>(count, in0.as<T>(), in1.as<T>(), out.as<T>(), f);
+  });
+}
+
+float sigmoid_of(float x) { return vector_math::sigmoid(x); }
+double sigmoid_of(double x) { return 1 / (1 + std::exp(-x)); }
+
+// The row (all dimensions but the last) of the loops: where it starts in a and b.
+struct Row {
+  std::int64_t a = 0, b = 0;
+};
+Row row_at(const BroadcastLoops& loops, std::int64_t row) {
+  Row at;
+  for (int d = loops.rank - 2; d >= 0; --d) {
+    const auto i = static_cast<std::size_t>(d);
+    at.a += row % loops.size[i] * loops.a_stride[i];
+    at.b += row % loops.size[i] * loops.b_stride[i];
+    row /= loops.size[i];
+  }
+  return at;
+}
+
+template <class T, class F>
+void combine_row(const T* a, bool a_walks, const T* b, bool b_walks, T* y, std::int64_t count, F&& f) {
+  if (a_walks && b_walks) {
+#pragma omp simd
+    for (std::int64_t i = 0; i < count; ++i) y[i] = f(a[i], b[i]);
+  } else if (a_walks) {
+    const T held = *b;
+#pragma omp simd
+    for (std::int64_t i = 0; i < count; ++i) y[i] = f(a[i], held);
+  } else {
+    const T held = *a;
+#pragma omp simd
+    for (std::int64_t i = 0; i < count; ++i) y[i] = f(held, b[i]);
+  }
+}
+
+template <class T, class F>
+void combine(const BroadcastProblem& p, const T* a, const T* b, T* y, F&& f) {
+  const std::int64_t count = p.y_shape().numel();
+  if (count == 0) return;
+  const BroadcastLoops loops = broadcast_loops(p);
+  const auto last = static_cast<std::size_t>(loops.rank - 1);
+  const std::int64_t length = loops.size[last], rows = count / length;
+  const bool a_walks = loops.a_stride[last] != 0, b_walks = loops.b_stride[last] != 0;
+  // Long rows are cut into blocks, short ones gathered, so that a unit of work is about one block.
+  const std::int64_t cuts = (length + block - 1) / block,
+                     gathered = std::max<std::int64_t>(1, block / length);
+  parallel_for((rows + gathered - 1) / gathered * cuts, [&](std::int64_t unit) {
+    const std::int64_t first = unit / cuts * gathered, begin = unit % cuts * block;
+    const std::int64_t size = std::min(block, length - begin);
+    for (std::int64_t row = first; row < std::min(rows, first + gathered); ++row) {
+      const Row at = row_at(loops, row);
+      combine_row(a + at.a + (a_walks ? begin : 0), a_walks, b + at.b + (b_walks ? begin : 0), b_walks,
+                  y + row * length + begin, size, f);
+    }
+  });
+}
+
+// The gradient of one operand, `out`, whose loops are split into dimensions it walks (kept) and dimensions it
+// is held in (summed). A contribution is dy, or dy times the other operand.
+struct Sum {
+  std::vector<std::int64_t> kept_size, kept_y,
+      kept_other;  // outer dimensions, with strides in y and the other
+  std::vector<std::int64_t> summed_size, summed_y, summed_other;  // likewise
+  std::int64_t kept = 1, summed = 1;                              // products of the sizes
+  std::int64_t length = 1;                                        // of the innermost dimension
+  bool inner_kept = false, other_walks = false;                   // along the innermost dimension
+};
+
+Sum plan_sum(const BroadcastLoops& loops, bool of_a) {
+  const auto& own = of_a ? loops.a_stride : loops.b_stride;
+  const auto& other = of_a ? loops.b_stride : loops.a_stride;
+  const auto last = static_cast<std::size_t>(loops.rank - 1);
+  Sum sum;
+  sum.length = loops.size[last];
+  sum.inner_kept = own[last] != 0;
+  sum.other_walks = other[last] != 0;
+  std::int64_t y_stride = 1;
+  for (std::size_t i = 0; i < last; ++i) y_stride *= loops.size[i + 1];
+  for (std::size_t i = 0; i < last; ++i) {
+    const bool keep = own[i] != 0;
+    (keep ? sum.kept_size : sum.summed_size).push_back(loops.size[i]);
+    (keep ? sum.kept_y : sum.summed_y).push_back(y_stride);
+    (keep ? sum.kept_other : sum.summed_other).push_back(other[i]);
+    (keep ? sum.kept : sum.summed) *= loops.size[i];
+    y_stride /= loops.size[i + 1];
+  }
+  return sum;
+}
+
+void add_offsets(std::int64_t index, const std::vector<std::int64_t>& size,
+                 const std::vector<std::int64_t>& in_y, const std::vector<std::int64_t>& in_other,
+                 std::int64_t& y, std::int64_t& other) {
+  for (std::size_t d = size.size(); d-- > 0;) {
+    y += index % size[d] * in_y[d];
+    other += index % size[d] * in_other[d];
+    index /= size[d];
+  }
+}
+
+// Adds a row's contributions to `sum`: element by element where the row is kept, else all to sum[0].
+template <class T>
+void add_row(const Sum& s, const T* dy, const T* other, double* sum) {
+  const std::int64_t n = s.length;
+  if (s.inner_kept) {
+    if (other == nullptr) {
+#pragma omp simd
+      for (std::int64_t i = 0; i < n; ++i) sum[i] += double(dy[i]);
+    } else if (s.other_walks) {
+#pragma omp simd
+      for (std::int64_t i = 0; i < n; ++i) sum[i] += double(dy[i]) * double(other[i]);
+    } else {
+      const double held = double(*other);
+#pragma omp simd
+      for (std::int64_t i = 0; i < n; ++i) sum[i] += double(dy[i]) * held;
+    }
+    return;
+  }
+  double total = 0;
+  if (other == nullptr) {
+#pragma omp simd reduction(+ : total)
+    for (std::int64_t i = 0; i < n; ++i) total += double(dy[i]);
+  } else {  // an innermost dimension that one operand does not walk is walked by the other
+#pragma omp simd reduction(+ : total)
+    for (std::int64_t i = 0; i < n; ++i) total += double(dy[i]) * double(other[i]);
+  }
+  sum[0] += total;
+}
+
+// out = the sum of dy (times other, unless null) over the dimensions in which out is held.
+template <class T>
+void sum_to(const BroadcastLoops& loops, bool of_a, const T* dy, const T* other, T* out) {
+  const Sum s = plan_sum(loops, of_a);
+  const std::int64_t width = s.inner_kept ? s.length : 1;
+  constexpr std::int64_t units = 64;  // enough for the threads of any machine; more cost memory
+  const std::int64_t parts = std::clamp<std::int64_t>(units / s.kept, 1, s.summed);
+  std::vector<double> sums(static_cast<std::size_t>(parts * s.kept * width));
+  parallel_for(s.kept * parts, [&](std::int64_t unit) {
+    const std::int64_t kept = unit / parts, part = unit % parts;
+    double* sum = sums.data() + unit * width;
+    for (std::int64_t i = s.summed * part / parts; i < s.summed * (part + 1) / parts; ++i) {
+      std::int64_t y_at = 0, other_at = 0;
+      add_offsets(kept, s.kept_size, s.kept_y, s.kept_other, y_at, other_at);
+      add_offsets(i, s.summed_size, s.summed_y, s.summed_other, y_at, other_at);
+      add_row(s, dy + y_at, other == nullptr ? nullptr : other + other_at, sum);
+    }
+  });
+  parallel_for(s.kept, [&](std::int64_t kept) {
+    double* sum = sums.data() + kept * parts * width;
+    for (std::int64_t part = 1; part < parts; ++part) {
+      for (std::int64_t i = 0; i < width; ++i) sum[i] += sum[part * width + i];
+    }
+    for (std::int64_t i = 0; i < width; ++i) out[kept * width + i] = static_cast<T>(sum[i]);
+  });
+}
+
+// The gradient of a (of_a) or b. Where that operand has y's elements there is nothing to sum.
+template <class T>
+void operand_gradient(const BroadcastProblem& p, bool of_a, const T* dy, const T* other, T* out) {
+  const Shape y = p.y_shape();
+  const Shape &own = of_a ? p.a : p.b, &others = of_a ? p.b : p.a;
+  if (own.numel() == 0) return;
+  if (y.numel() == 0) {
+    std::fill_n(out, own.numel(), T(0));
+  } else if (own.numel() != y.numel()) {
+    sum_to(broadcast_loops(p), of_a, dy, other, out);
+  } else if (other == nullptr) {
+    map<T>(y.numel(), dy, dy, out, [](T g, T) { return g; });
+  } else {
+    combine<T>({p.dtype, y, others}, dy, other, out, [](T g, T v) { return g * v; });
+  }
+}
+
+}  // namespace
+
+void relu_forward_cpu(const PointwiseProblem& p, Ports ports, Stream) {
+  map_ports(p.dtype, p.count, ports[0], ports[0], ports[1],
+            [](auto x, auto) { return x < 0 ? decltype(x)(0) : x; });
+}
+
+void relu_backward_cpu(const PointwiseProblem& p, Ports ports, Stream) {
+  map_ports(p.dtype, p.count, ports[0], ports[1], ports[2],
+            [](auto y, auto dy) { return y <= 0 ? decltype(y)(0) : dy; });
+}
+
+void sigmoid_forward_cpu(const PointwiseProblem& p, Ports ports, Stream) {
+  map_ports(p.dtype, p.count, ports[0], ports[0], ports[1], [](auto x, auto) { return sigmoid_of(x); });
+}
+
+void sigmoid_backward_cpu(const PointwiseProblem& p, Ports ports, Stream) {
+  map_ports(p.dtype, p.count, ports[0], ports[1], ports[2], [](auto y, auto dy) { return dy * y * (1 - y); });
+}
+
+void add_forward_cpu(const BroadcastProblem& p, Ports ports, Stream) {
+  visit_float(p.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    combine<T>(p, ports[0].as<T>(), ports[1].as<T>(), ports[2].as<T>(), [](T a, T b) { return a + b; });
+  });
+}
+
+void multiply_forward_cpu(const BroadcastProblem& p, Ports ports, Stream) {
+  visit_float(p.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    combine<T>(p, ports[0].as<T>(), ports[1].as<T>(), ports[2].as<T>(), [](T a, T b) { return a * b; });
+  });
+}
+
+void add_backward_cpu(const BroadcastProblem& p, Ports ports, Stream) {
+  visit_float(p.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    const T* dy = ports[0].as<T>();
+    if (ports[1]) operand_gradient<T>(p, true, dy, nullptr, ports[1].as<T>());
+    if (ports[2]) operand_gradient<T>(p, false, dy, nullptr, ports[2].as<T>());
+  });
+}
+
+void multiply_backward_cpu(const BroadcastProblem& p, Ports ports, Stream) {
+  visit_float(p.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    const T *a = ports[0].as<T>(), *b = ports[1].as<T>(), *dy = ports[2].as<T>();
+    if (ports[3]) operand_gradient<T>(p, true, dy, b, ports[3].as<T>());
+    if (ports[4]) operand_gradient<T>(p, false, dy, a, ports[4].as<T>());
+  });
+}
+
+void dropout_forward_cpu(const DropoutProblem& p, Ports ports, Stream) {
+  visit_float(p.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    const T* x = ports[0].as<T>();
+    const std::int64_t* key = ports[1].as<std::int64_t>();
+    T* y = ports[2].as<T>();
+    std::uint8_t* mask = ports[3].as<std::uint8_t>();
+    const std::uint64_t threshold = dropout_threshold(p.p);
+    const T scale = static_cast<T>(dropout_scale(p.p));
+    parallel_blocks(p.count, block, [&](std::int64_t begin, std::int64_t end) {  // begin is a multiple of 4
+      for (std::int64_t i = begin; i < end; i += 4) {
+        const auto words = dropout_words(key, i / 4);
+        for (std::int64_t j = i; j < std::min(end, i + 4); ++j) {
+          mask[j] = words[static_cast<std::size_t>(j - i)] >= threshold;
+        }
+      }
+#pragma omp simd
+      for (std::int64_t i = begin; i < end; ++i) y[i] = mask[i] ? x[i] * scale : T(0);
+    });
+  });
+}
+
+void dropout_backward_cpu(const DropoutProblem& p, Ports ports, Stream) {
+  visit_float(p.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    const std::uint8_t* mask = ports[0].as<std::uint8_t>();
+    const T* dy = ports[1].as<T>();
+    T* dx = ports[2].as<T>();
+    const T scale = static_cast<T>(dropout_scale(p.p));
+    parallel_blocks(p.count, block, [&](std::int64_t begin, std::int64_t end) {
+#pragma omp simd
+      for (std::int64_t i = begin; i < end; ++i) dx[i] = mask[i] ? dy[i] * scale : T(0);
+    });
+  });
+}
+
+}  // namespace fovea

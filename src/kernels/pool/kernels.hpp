@@ -1,0 +1,56 @@
+// The kernels of pooling, for its tables, and the window arithmetic they share.
+#pragma once
+
+#include <algorithm>
+
+#include "kernels/pool/pool.hpp"
+
+namespace fovea {
+
+/// [begin, end) of taps, or of windows, along one axis.
+struct PoolRange {
+  std::int64_t begin, end;
+  std::int64_t size() const { return end - begin; }
+};
+
+/// The taps of window `out` that lie inside an axis of `in` elements; tap t is element out * stride - pad +
+/// t. Never empty: padding is at most half of the kernel.
+inline PoolRange taps_of(std::int64_t out, std::int64_t in, std::int64_t kernel, std::int64_t stride,
+                         std::int64_t pad) {
+  const std::int64_t first = out * stride - pad;
+  return {std::max<std::int64_t>(0, -first), std::min(kernel, in - first)};
+}
+
+/// The windows, of `out` in all, that contain element i; may be empty.
+inline PoolRange windows_of(std::int64_t i, std::int64_t out, std::int64_t kernel, std::int64_t stride,
+                            std::int64_t pad) {
+  const std::int64_t at = i + pad;
+  const std::int64_t begin = at < kernel ? 0 : (at - kernel) / stride + 1;
+  return {begin, std::max(begin, std::min(out, at / stride + 1))};
+}
+
+/// The average over a whole image as a window of its size.
+inline PoolProblem whole_image(const GlobalPoolProblem& p) {
+  return {.dtype = p.dtype, .n = p.n, .h = p.h, .w = p.w, .c = p.c, .kernel_h = p.h, .kernel_w = p.w};
+}
+
+void max_pool_forward_reference(const PoolProblem&, Ports, Stream);
+void max_pool_backward_reference(const PoolProblem&, Ports, Stream);
+void avg_pool_forward_reference(const PoolProblem&, Ports, Stream);
+void avg_pool_backward_reference(const PoolProblem&, Ports, Stream);
+void global_avg_pool_forward_reference(const GlobalPoolProblem&, Ports, Stream);
+void global_avg_pool_backward_reference(const GlobalPoolProblem&, Ports, Stream);
+
+void max_pool_forward_cpu(const PoolProblem&, Ports, Stream);
+void max_pool_backward_cpu(const PoolProblem&, Ports, Stream);
+void avg_pool_forward_cpu(const PoolProblem&, Ports, Stream);
+void avg_pool_backward_cpu(const PoolProblem&, Ports, Stream);
+void global_avg_pool_forward_cpu(const GlobalPoolProblem&, Ports, Stream);
+void global_avg_pool_backward_cpu(const GlobalPoolProblem&, Ports, Stream);
+
+void avg_pool_forward_onednn(const PoolProblem&, Ports, Stream);
+void avg_pool_backward_onednn(const PoolProblem&, Ports, Stream);
+void global_avg_pool_forward_onednn(const GlobalPoolProblem&, Ports, Stream);
+void global_avg_pool_backward_onednn(const GlobalPoolProblem&, Ports, Stream);
+
+}  // namespace fovea

@@ -1,0 +1,131 @@
+// Pooling: the shape checks, the ports, the costs and the kernel tables. See pool.hpp.
+#include "kernels/pool/pool.hpp"
+
+#include <fmt/format.h>
+
+#include "kernels/pool/kernels.hpp"
+
+namespace fovea {
+
+void PoolProblem::check() const {
+  if (n < 1 || h < 1 || w < 1 || c < 1) {
+    fail(fmt::format("pooling: input {}x{}x{}x{} must be at least 1 in every dimension", n, h, w, c));
+  }
+  if (kernel_h < 1 || kernel_w < 1 || stride_h < 1 || stride_w < 1) {
+    fail(fmt::format("pooling: kernel {}x{} and stride {}x{} must be at least 1", kernel_h, kernel_w,
+                     stride_h, stride_w));
+  }
+  if (pad_h < 0 || pad_w < 0 || pad_h > kernel_h / 2 || pad_w > kernel_w / 2) {
+    fail(fmt::format("pooling: padding {}x{} must be at least 0 and at most half of the {}x{} kernel", pad_h,
+                     pad_w, kernel_h, kernel_w));
+  }
+  if (h + 2 * pad_h < kernel_h || w + 2 * pad_w < kernel_w) {
+    fail(fmt::format(
+        "pooling: a {}x{} kernel is larger than the {}x{} input with padding {}x{}; use a larger image",
+        kernel_h, kernel_w, h, w, pad_h, pad_w));
+  }
+}
+
+void PoolProblem::check_max() const {
+  check();
+  if (kernel_h >= 256 || kernel_w >= 256 || kernel_h * kernel_w >= 256) {
+    fail(fmt::format("max_pool: a {}x{} kernel has more than 255 taps, which is as many as an index can name",
+                     kernel_h, kernel_w));
+  }
+}
+
+void GlobalPoolProblem::check() const {
+  if (n < 1 || h < 1 || w < 1 || c < 1) {
+    fail(fmt::format("global_avg_pool: input {}x{}x{}x{} must be at least 1 in every dimension", n, h, w, c));
+  }
+}
+
+namespace {
+
+using P = PoolProblem;
+using G = GlobalPoolProblem;
+
+PortList max_forward_ports(const P& p) {
+  return {{"x", Role::input, p.x_shape(), p.dtype},
+          {"y", Role::output, p.y_shape(), p.dtype},
+          {"indices", Role::output, p.y_shape(), Dtype::u8, true}};
+}
+PortList max_backward_ports(const P& p) {
+  return {{"indices", Role::input, p.y_shape(), Dtype::u8},
+          {"dy", Role::input, p.y_shape(), p.dtype},
+          {"dx", Role::output, p.x_shape(), p.dtype}};
+}
+template <class Problem>
+PortList forward_ports(const Problem& p) {
+  return {{"x", Role::input, p.x_shape(), p.dtype}, {"y", Role::output, p.y_shape(), p.dtype}};
+}
+template <class Problem>
+PortList backward_ports(const Problem& p) {
+  return {{"dy", Role::input, p.y_shape(), p.dtype}, {"dx", Role::output, p.x_shape(), p.dtype}};
+}
+
+// One operation per tap.
+template <auto PortsOf>
+Cost cost(const P& p) {
+  return {static_cast<double>(p.y_shape().numel() * p.kernel_h * p.kernel_w), bytes_of(PortsOf(p))};
+}
+template <auto PortsOf>
+Cost global_cost(const G& p) {
+  return {static_cast<double>(p.x_shape().numel()), bytes_of(PortsOf(p))};
+}
+
+template <auto PortsOf>
+constexpr PrimitiveOf<P> max_pool_primitive(const char* name, std::span<const Kernel> kernels) {
+  PrimitiveOf<P> made = primitive<P, PortsOf, &cost<PortsOf>>(name, kernels);
+  made.check = [](const void* problem) { static_cast<const P*>(problem)->check_max(); };
+  return made;
+}
+
+// oneDNN's maximum passes over NaN and turns a window of -inf into the lowest float, so it has no row here.
+constexpr Kernel max_forward_kernels[] = {
+    kernel<&max_pool_forward_cpu, &supports_all<P>>("cpu", Backend::cpu),
+    kernel<&max_pool_forward_reference, &supports_all<P>>("reference", Backend::reference),
+};
+constexpr Kernel max_backward_kernels[] = {
+    kernel<&max_pool_backward_cpu, &supports_all<P>>("cpu", Backend::cpu),
+    kernel<&max_pool_backward_reference, &supports_all<P>>("reference", Backend::reference),
+};
+constexpr Kernel avg_forward_kernels[] = {
+    kernel<&avg_pool_forward_cpu, &supports_all<P>>("cpu", Backend::cpu),
+    kernel<&avg_pool_forward_onednn, &supports_f32<P>>("onednn", Backend::onednn),
+    kernel<&avg_pool_forward_reference, &supports_all<P>>("reference", Backend::reference),
+};
+constexpr Kernel avg_backward_kernels[] = {
+    kernel<&avg_pool_backward_cpu, &supports_all<P>>("cpu", Backend::cpu),
+    kernel<&avg_pool_backward_onednn, &supports_f32<P>>("onednn", Backend::onednn),
+    kernel<&avg_pool_backward_reference, &supports_all<P>>("reference", Backend::reference),
+};
+constexpr Kernel global_forward_kernels[] = {
+    kernel<&global_avg_pool_forward_cpu, &supports_all<G>>("cpu", Backend::cpu),
+    kernel<&global_avg_pool_forward_onednn, &supports_f32<G>>("onednn", Backend::onednn),
+    kernel<&global_avg_pool_forward_reference, &supports_all<G>>("reference", Backend::reference),
+};
+constexpr Kernel global_backward_kernels[] = {
+    kernel<&global_avg_pool_backward_cpu, &supports_all<G>>("cpu", Backend::cpu),
+    kernel<&global_avg_pool_backward_onednn, &supports_f32<G>>("onednn", Backend::onednn),
+    kernel<&global_avg_pool_backward_reference, &supports_all<G>>("reference", Backend::reference),
+};
+
+}  // namespace
+
+constexpr PrimitiveOf<P> max_pool_forward =
+    max_pool_primitive<&max_forward_ports>("max_pool.forward", max_forward_kernels);
+constexpr PrimitiveOf<P> max_pool_backward =
+    max_pool_primitive<&max_backward_ports>("max_pool.backward", max_backward_kernels);
+constexpr PrimitiveOf<P> avg_pool_forward =
+    primitive<P, &forward_ports<P>, &cost<&forward_ports<P>>>("avg_pool.forward", avg_forward_kernels);
+constexpr PrimitiveOf<P> avg_pool_backward =
+    primitive<P, &backward_ports<P>, &cost<&backward_ports<P>>>("avg_pool.backward", avg_backward_kernels);
+constexpr PrimitiveOf<G> global_avg_pool_forward =
+    primitive<G, &forward_ports<G>, &global_cost<&forward_ports<G>>>("global_avg_pool.forward",
+                                                                     global_forward_kernels);
+constexpr PrimitiveOf<G> global_avg_pool_backward =
+    primitive<G, &backward_ports<G>, &global_cost<&backward_ports<G>>>("global_avg_pool.backward",
+                                                                       global_backward_kernels);
+
+}  // namespace fovea

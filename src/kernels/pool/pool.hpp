@@ -1,0 +1,59 @@
+// Pooling over N,H,W,C: maximum, average, and the average over a whole image.
+//
+//   max   y[n,p,q,c] = max over the window, index = r * kernel_w + s of the tap that won
+//   avg   y[n,p,q,c] = sum over the window / (kernel_h kernel_w, or the taps inside the image)
+//   window of (p, q): taps r, s at row p stride_h - pad_h + r and column q stride_w - pad_w + s, those inside
+//   the image global_avg   y[n,c] = mean over h, w
+//
+// Semantics of torch.nn.functional.max_pool2d, avg_pool2d (floor mode, no dilation) and
+// adaptive_avg_pool2d(1): padding is at most half of the kernel; the first of equal maxima in row-major order
+// wins and takes the whole gradient; a NaN is a maximum (of several, the last). Indices are taps within the
+// window, one byte each, where PyTorch keeps eight bytes per pixel of the plane; so a window has fewer than
+// 256 taps.
+#pragma once
+
+#include "kernels/runtime/primitive.hpp"
+
+namespace fovea {
+
+struct PoolProblem {
+  Dtype dtype = Dtype::f32;
+  std::int32_t count_include_pad = 1;       // average only: padding counts as zeros
+  std::int64_t n = 1, h = 1, w = 1, c = 1;  // input
+  std::int64_t kernel_h = 2, kernel_w = 2;
+  std::int64_t stride_h = 2, stride_w = 2;
+  std::int64_t pad_h = 0, pad_w = 0;  // on both sides
+
+  std::int64_t out_h() const { return (h + 2 * pad_h - kernel_h) / stride_h + 1; }
+  std::int64_t out_w() const { return (w + 2 * pad_w - kernel_w) / stride_w + 1; }
+  Shape x_shape() const { return {n, h, w, c}; }
+  Shape y_shape() const { return {n, out_h(), out_w(), c}; }
+  void check() const;
+  /// check(), and that a tap's number fits a byte.
+  void check_max() const;
+  bool operator==(const PoolProblem&) const = default;
+};
+
+struct GlobalPoolProblem {
+  Dtype dtype = Dtype::f32;
+  std::int64_t n = 1, h = 1, w = 1, c = 1;  // input
+
+  Shape x_shape() const { return {n, h, w, c}; }
+  Shape y_shape() const { return {n, c}; }
+  void check() const;
+};
+
+/// Ports: x, y, indices (u8, shape of y; optional).
+extern const PrimitiveOf<PoolProblem> max_pool_forward;
+/// Ports: indices, dy, dx.
+extern const PrimitiveOf<PoolProblem> max_pool_backward;
+/// Ports: x, y.
+extern const PrimitiveOf<PoolProblem> avg_pool_forward;
+/// Ports: dy, dx.
+extern const PrimitiveOf<PoolProblem> avg_pool_backward;
+/// Ports: x, y (N,C).
+extern const PrimitiveOf<GlobalPoolProblem> global_avg_pool_forward;
+/// Ports: dy (N,C), dx.
+extern const PrimitiveOf<GlobalPoolProblem> global_avg_pool_backward;
+
+}  // namespace fovea

@@ -1,0 +1,294 @@
+// Pooling by loops vectorised along the channels, float and double.
+//
+// Forward writes y and the indices in one pass. Backward gathers: a pixel of dx asks the windows that contain
+// it, in row-major order, so dx is written once, with neither a zero fill nor a scatter, and overlapping
+// windows add up in a fixed order on any number of threads. The 2x2 window, with all of it in registers, is a
+// case of its own.
+#include <algorithm>
+#include <type_traits>
+#include <vector>
+
+#include "kernels/cpu/parallel.hpp"
+#include "kernels/cpu/stream_store.hpp"
+#include "kernels/pool/kernels.hpp"
+
+namespace fovea {
+namespace {
+
+constexpr std::int64_t tile = 64;  // channels kept close to the registers while taps pass by
+
+// As wide as T, so that a comparison of Ts selects indices without changing widths.
+template <class T>
+using Index = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
+
+// ---- maximum, forward
+
+// Whether a later tap takes over from `best`; bitwise, so that it stays a vector mask.
+template <class T>
+inline bool beats(T value, T best) {
+  return (value > best) | (value != value);
+}
+
+// One window of 2x2 wholly inside the image: x0 and x1 are its rows.
+template <bool WithIndices, class T>
+void max_2x2(const T* x0, const T* x1, std::int64_t channels, T* y, std::uint8_t* indices) {
+#pragma omp simd
+  for (std::int64_t c = 0; c < channels; ++c) {
+    const T v1 = x0[channels + c], v2 = x1[c], v3 = x1[channels + c];
+    T best = x0[c];
+    Index<T> index = 0;
+    index = beats(v1, best) ? 1 : index;
+    best = beats(v1, best) ? v1 : best;
+    index = beats(v2, best) ? 2 : index;
+    best = beats(v2, best) ? v2 : best;
+    index = beats(v3, best) ? 3 : index;
+    best = beats(v3, best) ? v3 : best;
+    y[c] = best;
+    if constexpr (WithIndices) indices[c] = static_cast<std::uint8_t>(index);
+  }
+}
+
+// Any window, `channels` <= tile of them; tap 0,0 is at offset `origin`, which may lie in the padding.
+template <class T>
+void max_window(const PoolProblem& p, const T* x, std::int64_t origin, PoolRange rows, PoolRange columns,
+                std::int64_t channels, T* y, std::uint8_t* indices) {
+  alignas(64) T best[tile];
+  alignas(64) Index<T> winner[tile];
+  const T* first = x + origin + (rows.begin * p.w + columns.begin) * p.c;
+  const Index<T> first_tap = static_cast<Index<T>>(rows.begin * p.kernel_w + columns.begin);
+#pragma omp simd
+  for (std::int64_t c = 0; c < channels; ++c) {
+    best[c] = first[c];
+    winner[c] = first_tap;
+  }
+  for (std::int64_t r = rows.begin; r < rows.end; ++r) {
+    for (std::int64_t s = columns.begin; s < columns.end; ++s) {
+      const T* values = x + origin + (r * p.w + s) * p.c;
+      const Index<T> tap = static_cast<Index<T>>(r * p.kernel_w + s);
+#pragma omp simd
+      for (std::int64_t c = 0; c < channels; ++c) {
+        const bool takes = beats(values[c], best[c]);
+        best[c] = takes ? values[c] : best[c];
+        winner[c] = takes ? tap : winner[c];
+      }
+    }
+  }
+  std::copy_n(best, channels, y);
+  if (indices == nullptr) return;
+#pragma omp simd
+  for (std::int64_t c = 0; c < channels; ++c) indices[c] = static_cast<std::uint8_t>(winner[c]);
+}
+
+template <bool WithIndices, class T>
+void max_forward_2x2(const PoolProblem& p, const T* x, T* y, std::uint8_t* indices) {
+  const std::int64_t out_h = p.out_h(), out_w = p.out_w();
+  parallel_for(p.n * out_h, [&](std::int64_t row) {
+    const std::int64_t n = row / out_h, oy = row % out_h;
+    const T* top = x + (n * p.h + oy * p.stride_h) * p.w * p.c;
+    for (std::int64_t ox = 0; ox < out_w; ++ox) {
+      const std::int64_t out = (row * out_w + ox) * p.c;
+      const T* corner = top + ox * p.stride_w * p.c;
+      max_2x2<WithIndices>(corner, corner + p.w * p.c, p.c, y + out, WithIndices ? indices + out : nullptr);
+    }
+  });
+}
+
+template <class T>
+void max_forward_any(const PoolProblem& p, const T* x, T* y, std::uint8_t* indices) {
+  const std::int64_t out_h = p.out_h(), out_w = p.out_w();
+  parallel_for(p.n * out_h, [&](std::int64_t row) {
+    const std::int64_t n = row / out_h, oy = row % out_h;
+    const PoolRange rows = taps_of(oy, p.h, p.kernel_h, p.stride_h, p.pad_h);
+    for (std::int64_t ox = 0; ox < out_w; ++ox) {
+      const PoolRange columns = taps_of(ox, p.w, p.kernel_w, p.stride_w, p.pad_w);
+      const std::int64_t out = (row * out_w + ox) * p.c;
+      const std::int64_t origin =
+          ((n * p.h + oy * p.stride_h - p.pad_h) * p.w + ox * p.stride_w - p.pad_w) * p.c;
+      for (std::int64_t c = 0; c < p.c; c += tile) {
+        max_window(p, x, origin + c, rows, columns, std::min(tile, p.c - c), y + out + c,
+                   indices == nullptr ? nullptr : indices + out + c);
+      }
+    }
+  });
+}
+
+// ---- gradients: a pixel asks the windows that contain it
+
+// dx[pixel] = sum over its windows of value(c), where value = of(offset of the window in y, oy, ox, row of
+// the tap, column of the tap).
+template <class T, class Of>
+void gather_windows(const PoolProblem& p, T* dx, Of&& of) {
+  const std::int64_t out_h = p.out_h(), out_w = p.out_w();
+  std::vector<PoolRange> columns_of(static_cast<std::size_t>(p.w));
+  for (std::int64_t ix = 0; ix < p.w; ++ix) {
+    columns_of[static_cast<std::size_t>(ix)] = windows_of(ix, out_w, p.kernel_w, p.stride_w, p.pad_w);
+  }
+  const bool past_cache = writes_past_cache(dx, p.c, p.n * p.h * p.w);
+  parallel_for(p.n * p.h, [&](std::int64_t row) {
+    const std::int64_t n = row / p.h, iy = row % p.h;
+    const PoolRange rows = windows_of(iy, out_h, p.kernel_h, p.stride_h, p.pad_h);
+    for (std::int64_t ix = 0; ix < p.w; ++ix) {
+      const PoolRange columns = columns_of[static_cast<std::size_t>(ix)];
+      T* out = dx + (row * p.w + ix) * p.c;
+      const std::int64_t windows = rows.size() * columns.size();
+      if (windows == 0) write_row(out, p.c, past_cache, [](std::int64_t) { return T(0); });
+      bool first = true;
+      for (std::int64_t oy = rows.begin; oy < rows.end; ++oy) {
+        for (std::int64_t ox = columns.begin; ox < columns.end; ++ox) {
+          const auto value = of(((n * out_h + oy) * out_w + ox) * p.c, oy, ox, iy + p.pad_h - oy * p.stride_h,
+                                ix + p.pad_w - ox * p.stride_w);
+          if (first) {
+            write_row(out, p.c, past_cache && windows == 1, value);
+          } else {
+#pragma omp simd
+            for (std::int64_t c = 0; c < p.c; ++c) out[c] += value(c);
+          }
+          first = false;
+        }
+      }
+    }
+    finish_writes(past_cache);
+  });
+}
+
+// ---- average
+
+// 1 / the number of taps that the average of window (oy, ox) is over.
+double share_of(const PoolProblem& p, std::int64_t oy, std::int64_t ox) {
+  if (p.count_include_pad) return 1.0 / static_cast<double>(p.kernel_h * p.kernel_w);
+  return 1.0 / static_cast<double>(taps_of(oy, p.h, p.kernel_h, p.stride_h, p.pad_h).size() *
+                                   taps_of(ox, p.w, p.kernel_w, p.stride_w, p.pad_w).size());
+}
+
+template <class T>
+void average_window(const PoolProblem& p, const T* x, std::int64_t origin, PoolRange rows, PoolRange columns,
+                    T share, std::int64_t channels, T* y) {
+  alignas(64) T sum[tile] = {};
+  for (std::int64_t r = rows.begin; r < rows.end; ++r) {
+    for (std::int64_t s = columns.begin; s < columns.end; ++s) {
+      const T* values = x + origin + (r * p.w + s) * p.c;
+#pragma omp simd
+      for (std::int64_t c = 0; c < channels; ++c) sum[c] += values[c];
+    }
+  }
+#pragma omp simd
+  for (std::int64_t c = 0; c < channels; ++c) y[c] = sum[c] * share;
+}
+
+// Sums `channels` <= tile channels of all pixels of one image: in T for a run of pixels, in double over the
+// runs.
+template <class T>
+void mean_of_pixels(const T* x, std::int64_t pixels, std::int64_t stride, std::int64_t channels, T* y) {
+  constexpr std::int64_t run = 64;
+  double total[tile] = {};
+  for (std::int64_t at = 0; at < pixels; at += run) {
+    alignas(64) T sum[tile] = {};
+    for (std::int64_t i = at; i < std::min(at + run, pixels); ++i) {
+      const T* values = x + i * stride;
+#pragma omp simd
+      for (std::int64_t c = 0; c < channels; ++c) sum[c] += values[c];
+    }
+    for (std::int64_t c = 0; c < channels; ++c) total[c] += double(sum[c]);
+  }
+  for (std::int64_t c = 0; c < channels; ++c) y[c] = static_cast<T>(total[c] / static_cast<double>(pixels));
+}
+
+}  // namespace
+
+void max_pool_forward_cpu(const PoolProblem& p, Ports ports, Stream) {
+  visit_float(p.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    const T* x = ports[0].as<T>();
+    T* y = ports[1].as<T>();
+    std::uint8_t* indices = ports[2].as<std::uint8_t>();
+    if (p.kernel_h != 2 || p.kernel_w != 2 || p.pad_h != 0 || p.pad_w != 0) {
+      max_forward_any(p, x, y, indices);
+    } else if (indices != nullptr) {
+      max_forward_2x2<true>(p, x, y, indices);
+    } else {
+      max_forward_2x2<false>(p, x, y, indices);
+    }
+  });
+}
+
+void max_pool_backward_cpu(const PoolProblem& p, Ports ports, Stream) {
+  visit_float(p.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    const std::uint8_t* indices = ports[0].as<std::uint8_t>();
+    const T* dy = ports[1].as<T>();
+    gather_windows(p, ports[2].as<T>(),
+                   [&](std::int64_t at, std::int64_t, std::int64_t, std::int64_t r, std::int64_t s) {
+                     const Index<T> tap = static_cast<Index<T>>(r * p.kernel_w + s);
+                     return [winner = indices + at, gradient = dy + at, tap](std::int64_t c) {
+                       return Index<T>(winner[c]) == tap ? gradient[c] : T(0);
+                     };
+                   });
+  });
+}
+
+void avg_pool_forward_cpu(const PoolProblem& p, Ports ports, Stream) {
+  visit_float(p.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    const T* x = ports[0].as<T>();
+    T* y = ports[1].as<T>();
+    const std::int64_t out_h = p.out_h(), out_w = p.out_w();
+    parallel_for(p.n * out_h, [&](std::int64_t row) {
+      const std::int64_t n = row / out_h, oy = row % out_h;
+      const PoolRange rows = taps_of(oy, p.h, p.kernel_h, p.stride_h, p.pad_h);
+      for (std::int64_t ox = 0; ox < out_w; ++ox) {
+        const PoolRange columns = taps_of(ox, p.w, p.kernel_w, p.stride_w, p.pad_w);
+        const std::int64_t origin =
+            ((n * p.h + oy * p.stride_h - p.pad_h) * p.w + ox * p.stride_w - p.pad_w) * p.c;
+        const T share = static_cast<T>(share_of(p, oy, ox));
+        for (std::int64_t c = 0; c < p.c; c += tile) {
+          average_window(p, x, origin + c, rows, columns, share, std::min(tile, p.c - c),
+                         y + (row * out_w + ox) * p.c + c);
+        }
+      }
+    });
+  });
+}
+
+void avg_pool_backward_cpu(const PoolProblem& p, Ports ports, Stream) {
+  visit_float(p.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    const T* dy = ports[0].as<T>();
+    gather_windows(p, ports[1].as<T>(),
+                   [&](std::int64_t at, std::int64_t oy, std::int64_t ox, std::int64_t, std::int64_t) {
+                     const T share = static_cast<T>(share_of(p, oy, ox));
+                     return [gradient = dy + at, share](std::int64_t c) { return gradient[c] * share; };
+                   });
+  });
+}
+
+void global_avg_pool_forward_cpu(const GlobalPoolProblem& p, Ports ports, Stream) {
+  visit_float(p.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    const T* x = ports[0].as<T>();
+    T* y = ports[1].as<T>();
+    const std::int64_t tiles = (p.c + tile - 1) / tile, pixels = p.h * p.w;
+    parallel_for(p.n * tiles, [&](std::int64_t i) {
+      const std::int64_t n = i / tiles, c = i % tiles * tile;
+      mean_of_pixels(x + n * pixels * p.c + c, pixels, p.c, std::min(tile, p.c - c), y + n * p.c + c);
+    });
+  });
+}
+
+void global_avg_pool_backward_cpu(const GlobalPoolProblem& p, Ports ports, Stream) {
+  visit_float(p.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    const T* dy = ports[0].as<T>();
+    T* dx = ports[1].as<T>();
+    const T share = static_cast<T>(1.0 / static_cast<double>(p.h * p.w));
+    const bool past_cache = writes_past_cache(dx, p.c, p.n * p.h * p.w);
+    parallel_for(p.n * p.h, [&](std::int64_t row) {
+      const T* gradient = dy + row / p.h * p.c;
+      for (std::int64_t i = row * p.w; i < (row + 1) * p.w; ++i) {
+        write_row(dx + i * p.c, p.c, past_cache, [&](std::int64_t c) { return gradient[c] * share; });
+      }
+      finish_writes(past_cache);
+    });
+  });
+}
+
+}  // namespace fovea

@@ -1,0 +1,42 @@
+// The convolutions of VGG (Simonyan and Zisserman 2014), block by block, as torchvision's
+// `vgg<depth>[_bn].features`.
+//
+// Five blocks of 3x3 convolutions with ReLU (and batch norm between), a 2x2 max-pool after each. Names and
+// indices are torchvision's, so that its weights fit: "0.weight", "3.weight", ...
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <vector>
+
+#include "nn/layers.hpp"
+
+namespace fovea {
+
+class VggFeatures : public Module {
+ public:
+  static constexpr int blocks = 5;
+  static constexpr std::array<std::int64_t, blocks> widths{64, 128, 256, 512, 512};
+  static std::vector<std::string> backbones();  // vgg11 vgg13 vgg16 vgg19
+
+  /// `backbone` is one of backbones(); UsageError otherwise.
+  VggFeatures(const std::string& backbone, bool bn, std::int64_t in_channels, Dtype dtype);
+
+  /// Block 1..5 up to its last ReLU, before its max-pool: N,H,W,widths[block - 2] -> N,H,W,widths[block - 1].
+  Tensor block(int block, const Tensor& x);
+  /// The max-pool after each block: sizes are halved, rounded down.
+  static Tensor pool(const Tensor& x);
+
+ private:
+  struct Step {
+    Conv2d* conv;
+    BatchNorm2d* bn;  // null without batch norm
+  };
+  std::deque<Conv2d> convs_;  // a deque: modules do not move
+  std::deque<BatchNorm2d> bns_;
+  std::array<std::vector<Step>, blocks> steps_;
+};
+
+}  // namespace fovea

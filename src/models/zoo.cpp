@@ -1,0 +1,152 @@
+// The zoo: names to models, and keys to configurations. See zoo.hpp.
+//
+// One table holds each key with its setter and its getter, so that what is written to a config is what is
+// read.
+#include "models/zoo.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+
+#include "kernels/runtime/error.hpp"
+#include "kernels/runtime/names.hpp"
+#include "models/hm_vgg.hpp"
+#include "models/vgg_features.hpp"
+
+namespace fovea {
+namespace {
+
+constexpr std::array<std::string_view, 3> all_modalities{"fundus", "oct", "vf"};
+
+template <class Range>
+std::string one_of(std::string_view key, std::string_view value, const Range& known) {
+  const std::vector<std::string> names(known.begin(), known.end());
+  if (std::find(names.begin(), names.end(), value) == names.end()) {
+    fail_usage(fmt::format("{} = '{}' is not known{}", key, value, nearest_hint(value, names)));
+  }
+  return std::string(value);
+}
+
+std::string_view trimmed(std::string_view text) {
+  while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
+  while (!text.empty() && text.back() == ' ') text.remove_suffix(1);
+  return text;
+}
+
+std::vector<std::string> parts_of(std::string_view value) {
+  std::vector<std::string> parts;
+  for (std::size_t begin = 0; begin <= value.size();) {
+    const std::size_t end = std::min(value.find(',', begin), value.size());
+    parts.emplace_back(trimmed(value.substr(begin, end - begin)));
+    begin = end + 1;
+  }
+  return parts;
+}
+
+std::int64_t integer(std::string_view key, std::string_view text) {
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || end != text.data() + text.size() || value < 1) {
+    fail_usage(fmt::format("{}: '{}' is not a whole number of at least 1", key, text));
+  }
+  return value;
+}
+
+std::vector<std::int64_t> integers(std::string_view key, std::string_view value) {
+  std::vector<std::int64_t> numbers;
+  for (const std::string& part : parts_of(value)) numbers.push_back(integer(key, part));
+  return numbers;
+}
+
+bool boolean(std::string_view key, std::string_view value) {
+  if (value == "true" || value == "1") return true;
+  if (value == "false" || value == "0") return false;
+  fail_usage(fmt::format("{} = '{}' is neither true nor false", key, value));
+}
+
+std::vector<std::string> modalities(std::string_view key, std::string_view value) {
+  std::vector<std::string> names;
+  for (const std::string& part : parts_of(value)) names.push_back(one_of(key, part, all_modalities));
+  return names;
+}
+
+struct Key {
+  std::string_view name;
+  void (*set)(ModelConfig& config, std::string_view key, std::string_view value);
+  std::string (*get)(const ModelConfig& config);
+};
+
+using Text = std::string_view;
+constexpr std::array<std::string_view, 2> variants{"paper", "scse"}, fuses{"sum", "concat"},
+    fusions{"late", "early"};
+
+const std::array<Key, 10> keys{{
+    {"classes", [](ModelConfig& c, Text k, Text v) { c.classes = integer(k, v); },
+     [](const ModelConfig& c) { return fmt::format("{}", c.classes); }},
+    {"backbone", [](ModelConfig& c, Text k, Text v) { c.backbone = one_of(k, v, VggFeatures::backbones()); },
+     [](const ModelConfig& c) { return c.backbone; }},
+    {"bn", [](ModelConfig& c, Text k, Text v) { c.bn = boolean(k, v); },
+     [](const ModelConfig& c) { return fmt::format("{}", c.bn); }},
+    {"taps", [](ModelConfig& c, Text k, Text v) { c.taps = integers(k, v); },
+     [](const ModelConfig& c) { return fmt::format("{}", fmt::join(c.taps, ",")); }},
+    {"ham.variant",
+     [](ModelConfig& c, Text k, Text v) {
+       c.ham_variant = one_of(k, v, variants) == "scse" ? HamVariant::scse : HamVariant::paper;
+     },
+     [](const ModelConfig& c) { return std::string(c.ham_variant == HamVariant::scse ? "scse" : "paper"); }},
+    {"mlrm.rates", [](ModelConfig& c, Text k, Text v) { c.mlrm_rates = integers(k, v); },
+     [](const ModelConfig& c) { return fmt::format("{}", fmt::join(c.mlrm_rates, ",")); }},
+    {"mlrm.fuse", [](ModelConfig& c, Text k, Text v) { c.mlrm_fuse = one_of(k, v, fuses); },
+     [](const ModelConfig& c) { return c.mlrm_fuse; }},
+    {"modalities", [](ModelConfig& c, Text k, Text v) { c.modalities = modalities(k, v); },
+     [](const ModelConfig& c) { return fmt::format("{}", fmt::join(c.modalities, ",")); }},
+    {"fusion", [](ModelConfig& c, Text k, Text v) { c.fusion = one_of(k, v, fusions); },
+     [](const ModelConfig& c) { return c.fusion; }},
+    {"oct.slices", [](ModelConfig& c, Text k, Text v) { c.oct_channels = integer(k, v); },
+     [](const ModelConfig& c) { return fmt::format("{}", c.oct_channels); }},
+}};
+
+}  // namespace
+
+std::int64_t ModelConfig::channels_of(std::string_view modality) const {
+  if (modality == "fundus") return 3;
+  if (modality == "oct") return oct_channels;
+  if (modality == "vf") return 1;
+  const std::vector<std::string> known(all_modalities.begin(), all_modalities.end());
+  fail_usage(fmt::format("there is no modality '{}'{}", modality, nearest_hint(modality, known)));
+}
+
+void set_model_key(ModelConfig& config, std::string_view key, std::string_view value) {
+  std::vector<std::string> known;
+  for (const Key& k : keys) {
+    if (k.name == key) return k.set(config, key, trimmed(value));
+    known.emplace_back(k.name);
+  }
+  fail_usage(fmt::format("a model has no key '{}'{}", key, nearest_hint(key, known)));
+}
+
+std::vector<std::pair<std::string, std::string>> model_keys(const ModelConfig& config) {
+  std::vector<std::pair<std::string, std::string>> all;
+  for (const Key& k : keys) all.emplace_back(k.name, k.get(config));
+  return all;
+}
+
+std::vector<std::string> model_names() { return {"hm-vgg"}; }
+
+std::unique_ptr<Model> make_model(const ModelConfig& config) {
+  if (config.name != "hm-vgg") {
+    fail_usage(
+        fmt::format("there is no model '{}'{}", config.name, nearest_hint(config.name, model_names())));
+  }
+  if (config.dtype != Dtype::f32 && config.dtype != Dtype::f64) {
+    fail_usage(fmt::format("a model cannot be of {}; use f32 or f64", name_of(config.dtype)));
+  }
+  std::unique_ptr<Model> model = make_hm_vgg(config);
+  model->initialise(config.seed);
+  return model;
+}
+
+}  // namespace fovea

@@ -1,0 +1,100 @@
+// Layers: registration, initial values and the one call each makes. See layers.hpp.
+#include "nn/layers.hpp"
+
+#include "nn/init.hpp"
+
+namespace fovea {
+namespace {
+
+void start(Tensor& weight, Tensor& bias, Init init, std::uint64_t seed, const std::string& prefix) {
+  const InitKey key{.seed = seed, .name = prefix + "weight"};
+  switch (init) {
+    case Init::kaiming_fan_in:
+      kaiming_normal_(weight, Fan::in, key);
+      break;
+    case Init::kaiming_fan_out:
+      kaiming_normal_(weight, Fan::out, key);
+      break;
+    case Init::xavier:
+      xavier_uniform_(weight, key);
+      break;
+    case Init::pytorch:
+      pytorch_default_(weight, fans_of(weight.shape()).in, key);
+      break;
+  }
+  if (!bias) return;
+  if (init == Init::pytorch) {
+    pytorch_default_(bias, fans_of(weight.shape()).in, {.seed = seed, .name = prefix + "bias"});
+  } else {
+    bias.fill(0);
+  }
+}
+
+}  // namespace
+
+Conv2d::Conv2d(const Conv2dSpec& spec, Dtype dtype) : spec_(spec) {
+  const Shape shape{spec.out, spec.kernel_h, spec.kernel_w, spec.in / spec.options.groups};
+  weight_ = add_parameter("weight", shape, dtype, Layout::filter);
+  if (spec.bias) bias_ = add_parameter("bias", {spec.out}, dtype);
+}
+
+Tensor Conv2d::forward(const Tensor& x, Activation activation) const {
+  Conv2dOptions options = spec_.options;
+  options.activation = activation;
+  return conv2d(x, weight_, bias_, options);
+}
+
+void Conv2d::initialise_own(std::uint64_t seed, const std::string& prefix) {
+  start(weight_, bias_, spec_.init, seed, prefix);
+}
+
+Linear::Linear(const LinearSpec& spec, Dtype dtype) : spec_(spec) {
+  const Layout layout = spec.as_1x1 ? Layout::matrix_1x1 : Layout::plain;
+  weight_ = add_parameter("weight", {spec.out, spec.in}, dtype, layout);
+  if (spec.bias) bias_ = add_parameter("bias", {spec.out}, dtype);
+}
+
+Tensor Linear::forward(const Tensor& x, Activation activation) const {
+  return linear(x, weight_, bias_, activation);
+}
+
+void Linear::initialise_own(std::uint64_t seed, const std::string& prefix) {
+  start(weight_, bias_, spec_.init, seed, prefix);
+}
+
+BatchNorm2d::BatchNorm2d(std::int64_t channels, Dtype dtype, double eps, double momentum)
+    : eps_(eps), momentum_(momentum) {
+  weight_ = add_parameter("weight", {channels}, dtype);
+  bias_ = add_parameter("bias", {channels}, dtype);
+  running_mean_ = add_buffer("running_mean", Tensor::zeros({channels}, dtype));
+  running_var_ = add_buffer("running_var", Tensor::full({channels}, 1, dtype));
+  num_batches_tracked_ = add_buffer("num_batches_tracked", Tensor::zeros({}, Dtype::i64));
+}
+
+Tensor BatchNorm2d::forward(const Tensor& x, Activation activation) {
+  Tensor y =
+      batch_norm(x, weight_, bias_, running_mean_, running_var_,
+                 {.training = training(), .eps = eps_, .momentum = momentum_, .activation = activation});
+  count_batch();
+  return y;
+}
+
+void BatchNorm2d::count_batch() {
+  if (!training()) return;
+  ++*num_batches_tracked_.data<std::int64_t>();
+  ++num_batches_tracked_.storage()->version;
+}
+
+void BatchNorm2d::initialise_own(std::uint64_t, const std::string&) {
+  weight_.fill(1);
+  bias_.fill(0);
+  running_mean_.fill(0);
+  running_var_.fill(1);
+  num_batches_tracked_.fill(0);
+}
+
+Tensor Dropout::forward(const Tensor& x, std::uint64_t seed, std::uint64_t offset) const {
+  return training() && p_ > 0 ? dropout(x, p_, seed, offset) : x;
+}
+
+}  // namespace fovea

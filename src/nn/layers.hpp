@@ -1,0 +1,99 @@
+// Layers: thin modules over the functions, with PyTorch's parameter names and order.
+//
+// A layer owns its tensors and calls one function of functions.hpp. What is fused with it (an activation) is
+// an argument of forward(), since the graph, not the layer, knows what follows.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "autograd/functions.hpp"
+#include "nn/module.hpp"
+
+namespace fovea {
+
+/// How a layer's weight starts (init.hpp). The bias starts at zero; with `pytorch` as torch's own layers do.
+enum class Init : std::uint8_t { kaiming_fan_in, kaiming_fan_out, xavier, pytorch };
+
+struct Conv2dSpec {
+  std::int64_t in = 1, out = 1;
+  std::int64_t kernel_h = 3, kernel_w = 3;
+  Conv2dOptions options = {};
+  bool bias = true;
+  Init init = Init::kaiming_fan_in;
+};
+
+/// torch.nn.Conv2d: weight (K,R,S,C/groups; a filter in files) and bias.
+class Conv2d : public Module {
+ public:
+  Conv2d(const Conv2dSpec& spec, Dtype dtype);
+  Tensor forward(const Tensor& x, Activation activation = Activation::none) const;
+  const Tensor& weight() const { return weight_; }
+  const Tensor& bias() const { return bias_; }
+
+ protected:
+  void initialise_own(std::uint64_t seed, const std::string& prefix) override;
+
+ private:
+  Conv2dSpec spec_;
+  Tensor weight_, bias_;
+};
+
+struct LinearSpec {
+  std::int64_t in = 1, out = 1;
+  bool bias = true;
+  Init init = Init::xavier;
+  bool as_1x1 = false;  // a 1x1 convolution of the twin: out,in,1,1 in files
+};
+
+/// torch.nn.Linear: weight (out,in) and bias.
+class Linear : public Module {
+ public:
+  Linear(const LinearSpec& spec, Dtype dtype);
+  Tensor forward(const Tensor& x, Activation activation = Activation::none) const;
+  const Tensor& weight() const { return weight_; }
+  const Tensor& bias() const { return bias_; }
+
+ protected:
+  void initialise_own(std::uint64_t seed, const std::string& prefix) override;
+
+ private:
+  LinearSpec spec_;
+  Tensor weight_, bias_;
+};
+
+/// torch.nn.BatchNorm2d: weight, bias, running_mean, running_var, num_batches_tracked (i64, one more for
+/// every forward in training).
+class BatchNorm2d : public Module {
+ public:
+  BatchNorm2d(std::int64_t channels, Dtype dtype, double eps = 1e-5, double momentum = 0.1);
+  Tensor forward(const Tensor& x, Activation activation = Activation::none);
+  /// For functions that contain the normalisation: counts the batch where in training.
+  void count_batch();
+  double eps() const { return eps_; }
+  double momentum() const { return momentum_; }
+  const Tensor& weight() const { return weight_; }
+  const Tensor& bias() const { return bias_; }
+  const Tensor& running_mean() const { return running_mean_; }
+  const Tensor& running_var() const { return running_var_; }
+
+ protected:
+  void initialise_own(std::uint64_t seed, const std::string& prefix) override;
+
+ private:
+  double eps_, momentum_;
+  Tensor weight_, bias_, running_mean_, running_var_, num_batches_tracked_;
+};
+
+/// torch.nn.Dropout: acts in training only. Element i of call `offset` under `seed` is a pure function of the
+/// three.
+class Dropout : public Module {
+ public:
+  explicit Dropout(double p) : p_(p) {}
+  Tensor forward(const Tensor& x, std::uint64_t seed, std::uint64_t offset) const;
+
+ private:
+  double p_;
+};
+
+}  // namespace fovea

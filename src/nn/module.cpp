@@ -1,0 +1,121 @@
+// Module: the walk over the tree, and the conversion between K,R,S,C here and K,C,R,S in files. See
+// module.hpp.
+#include "nn/module.hpp"
+
+#include <fmt/format.h>
+
+#include <cstring>
+
+#include "autograd/engine.hpp"
+#include "kernels/runtime/error.hpp"
+
+namespace fovea {
+
+void Module::append_state(const std::string& prefix, std::vector<NamedTensor>& out) const {
+  for (const NamedTensor& own : own_) {
+    out.push_back(own);
+    out.back().name = prefix + own.name;
+  }
+  for (const auto& [name, child] : children_) child->append_state(prefix + name + ".", out);
+}
+
+std::vector<NamedTensor> Module::state() const {
+  std::vector<NamedTensor> all;
+  append_state("", all);
+  return all;
+}
+
+std::vector<NamedTensor> Module::parameters() const {
+  std::vector<NamedTensor> all = state();
+  std::erase_if(all, [](const NamedTensor& t) { return !t.trainable; });
+  return all;
+}
+
+std::vector<NamedTensor> Module::buffers() const {
+  std::vector<NamedTensor> all = state();
+  std::erase_if(all, [](const NamedTensor& t) { return t.trainable; });
+  return all;
+}
+
+void Module::set_training(bool training) {
+  training_ = training;
+  for (const auto& [name, child] : children_) child->set_training(training);
+}
+
+Tensor Module::add_parameter(const std::string& name, const Shape& shape, Dtype dtype, Layout layout) {
+  Tensor tensor = Tensor::zeros(shape, dtype);
+  tensor.set_requires_grad(true);
+  own_.push_back({.name = name, .tensor = tensor, .layout = layout, .trainable = true});
+  return tensor;
+}
+
+Tensor Module::add_buffer(const std::string& name, Tensor value) {
+  own_.push_back({.name = name, .tensor = value, .layout = Layout::plain, .trainable = false});
+  return value;
+}
+
+void Module::add_module(const std::string& name, Module& child) { children_.emplace_back(name, &child); }
+
+void Module::initialise_own(std::uint64_t, const std::string&) {}
+
+void Module::initialise_below(std::uint64_t seed, const std::string& prefix) {
+  initialise_own(seed, prefix);
+  for (const auto& [name, child] : children_) child->initialise_below(seed, prefix + name + ".");
+}
+
+namespace {
+
+void check_rank(const Shape& shape, int rank, const char* what) {
+  if (shape.rank() != rank) {
+    fail(fmt::format("a tensor of {} is not {} of rank {}", to_string(shape), what, rank));
+  }
+}
+
+// (k, a, b) -> (k, b, a) for each of the k filters.
+template <class T>
+void transpose_each(const T* from, T* to, std::int64_t k, std::int64_t a, std::int64_t b) {
+  for (std::int64_t i = 0; i < k; ++i, from += a * b, to += a * b) {
+    for (std::int64_t j = 0; j < a; ++j) {
+      for (std::int64_t l = 0; l < b; ++l) to[l * a + j] = from[j * b + l];
+    }
+  }
+}
+
+Tensor transposed(const Tensor& tensor, const Shape& shape, std::int64_t a, std::int64_t b) {
+  Tensor out = Tensor::empty(shape, tensor.dtype());
+  visit_float(tensor.dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    transpose_each(tensor.data<T>(), out.data<T>(), shape[0], a, b);
+  });
+  return out;
+}
+
+}  // namespace
+
+Shape file_shape(const Shape& shape, Layout layout) {
+  if (layout == Layout::filter) {
+    check_rank(shape, 4, "a filter");
+    return {shape[0], shape[3], shape[1], shape[2]};
+  }
+  if (layout == Layout::matrix_1x1) {
+    check_rank(shape, 2, "a matrix");
+    return {shape[0], shape[1], 1, 1};
+  }
+  return shape;
+}
+
+Tensor to_file_layout(const Tensor& tensor, Layout layout) {
+  const Shape &s = tensor.shape(), target = file_shape(s, layout);
+  return layout == Layout::filter ? transposed(tensor, target, s[1] * s[2], s[3]) : alias(tensor, target);
+}
+
+Tensor from_file_layout(const Tensor& tensor, Layout layout) {
+  const Shape& s = tensor.shape();
+  if (layout == Layout::plain) return alias(tensor, s);
+  check_rank(s, 4, "a filter in a file");
+  if (layout == Layout::filter) return transposed(tensor, {s[0], s[2], s[3], s[1]}, s[1], s[2] * s[3]);
+  if (s[2] != 1 || s[3] != 1) fail(fmt::format("a filter of {} is not 1x1", to_string(s)));
+  return alias(tensor, {s[0], s[1]});
+}
+
+}  // namespace fovea
