@@ -199,7 +199,7 @@ std::vector<ConfigKey> make_keys() {
       integer<PLACE(folds)>({"folds", "--folds", "N", "folds made where the set names none (5)"}, 2, 1000),
       image_size(),
       boolean<PLACE(mirror_left_eyes)>({"mirror_left_eyes", "", "", "photographs and scans of left eyes"}),
-      boolean<PLACE(augmented)>({"augment", "", "", "whether training images are changed at random"}),
+      boolean<PLACE(augmented)>({"augment.on", "", "", "whether training images are changed at random"}),
       boolean<PLACE(augment.flips)>({"augment.flips", "", "", ""}),
       number<PLACE(augment.rotation)>({"augment.rotation", "", "", "degrees"}, 0, 180),
       number<PLACE(augment.crop)>({"augment.crop", "", "", "least part of a side"}, 0.01, 1),
@@ -238,7 +238,7 @@ std::vector<ConfigKey> make_keys() {
       text<PLACE(dtype)>({"dtype", "--dtype", "", "(f32)", every}, {"f32", "bf16", "f64"}),
       list<PLACE(kernels)>({"kernels", "--kernel", "OP=NAME", "force a kernel (repeatable)", every}),
       text<PLACE(backend)>({"backend", "--backend", "", "prefer a backend for every op that has it", every},
-                           {"reference", "cpu", "onednn", "simt", "cudnn", "cuda"}),
+                           {"none", "reference", "cpu", "onednn", "simt", "cudnn", "cuda"}),
       seed(),
       integer<PLACE(threads)>({"threads", "--threads", "N", "0: all processors (0)", every}, 0, 4096),
   };
@@ -408,7 +408,7 @@ void apply_to_process(RunConfig& config) {
   if (config.threads > 0) omp_set_num_threads(static_cast<int>(config.threads));
   config.threads = omp_get_max_threads();
   for (const std::string& assignment : config.kernels) selection().force(assignment);
-  if (!config.backend.empty()) selection().prefer(parse_backend(config.backend));
+  if (config.backend != "none") selection().prefer(parse_backend(config.backend));
 }
 
 }  // namespace fovea

@@ -55,7 +55,7 @@ struct RunConfig {
   std::int64_t threads = 0;          // 0: all processors
   std::int64_t workers = 1;          // decoding threads
   std::vector<std::string> kernels;  // forced, OP=NAME
-  std::string backend;               // preferred; empty: none
+  std::string backend = "none";      // preferred
 };
 
 /// Which commands have a flag for a key.

@@ -162,6 +162,19 @@ bool Trainer::run() {
 
 double Trainer::seconds_now() const { return position_.seconds + now_s() - epoch_began_; }
 
+void Trainer::save() {
+  const double begin = now_s();
+  folder_.save(*model_, optimizer_, position_);
+  saved_at_ = now_s();
+  save_seconds_ = saved_at_ - begin;
+}
+
+// Every epoch, but where epochs are so short that writing would take more than a tenth of the time.
+bool Trainer::save_is_due() const {
+  const bool first = saved_at_ == 0, last = position_.epoch == config_.epochs;
+  return first || last || now_s() - saved_at_ >= 10 * save_seconds_;
+}
+
 bool Trainer::train_epoch() {
   model_->set_training(true);
   epoch_began_ = now_s();
@@ -206,7 +219,6 @@ void Trainer::train_step(const Batch& batch) {
   ++position_.batch;
   ++steps_here_;
   position_.samples += n;
-  samples_here_ += n;
   position_.loss_sum += last_loss_ * static_cast<double>(n);
 }
 
@@ -260,7 +272,7 @@ bool Trainer::end_epoch() {
   position_.loss_sum = 0;
   position_.samples = 0;
   position_.seconds = 0;
-  save();
+  if (save_is_due()) save();
   const double share = 100 * (training_.wait_seconds() - waited_before_) / std::max(trained, 1e-9);
   waited_before_ = training_.wait_seconds();
   progress_.note(

@@ -41,7 +41,8 @@ class Trainer {
   void train_step(const Batch& batch);
   bool is_better(const Outcome& validation) const;
   void show_progress();
-  void save() const { folder_.save(*model_, optimizer_, position_); }
+  void save();
+  bool save_is_due() const;
   double seconds_now() const;
 
   RunConfig config_;
@@ -61,7 +62,8 @@ class Trainer {
 
   // Of this process alone, for the progress line.
   double began_ = 0, epoch_began_ = 0, last_loss_ = 0, waited_before_ = 0;
-  std::int64_t steps_here_ = 0, samples_here_ = 0;
+  double saved_at_ = 0, save_seconds_ = 0;  // of the last checkpoint; 0: none yet
+  std::int64_t steps_here_ = 0;
 };
 
 }  // namespace fovea

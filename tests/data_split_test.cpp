@@ -179,14 +179,14 @@ TEST(MakeSplit, RefusesBadColumns) {
   expect_error([] { make_split(with_columns({"test", "test"}, {})); }, {"no sample train"});
   expect_error(
       [] {
-        make_split(with_columns({"train", "test", "train", "train"}, {}));
+        make_split(with_columns({"train", "test", "test", "test", "train", "test"}, {}));
       },
-      {"train", "'class1'"});
+      {"train part", "'class1'"});
   expect_error(
       [] {
         make_split(with_columns({"train", "train", "test", "train"}, {}));
       },
-      {"'class1'", "column split"});
+      {"held-out part", "'class1'", "column split"});
   expect_error(
       [] {
         make_split(with_columns({}, {0, 0, -1, 1}), {.fold = 0});

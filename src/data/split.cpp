@@ -112,8 +112,10 @@ struct Part {
 };
 
 void check_classes(const Dataset& dataset, const Split& split) {
-  for (const Part& part :
-       {Part{"train", &split.train}, Part{"validation", &split.validation}, Part{"test", &split.test}}) {
+  std::vector<Part> parts{{"train", &split.train}};
+  if (!split.held_out_validates) parts.push_back({"validation", &split.validation});
+  parts.push_back({split.held_out_validates ? "held-out" : "test", &split.test});
+  for (const Part& part : parts) {
     std::set<int> present;
     for (const int i : *part.samples) present.insert(dataset.samples[static_cast<std::size_t>(i)].label);
     for (std::size_t c = 0; c < dataset.classes.size(); ++c)

@@ -69,6 +69,12 @@ Tensor mlrm(const Tensor& x, const std::vector<MlrmBranch>& branches, const Mlrm
   ports.insert(ports.end(), outputs.begin(), outputs.end());
   dispatch(o.training ? mlrm_forward_training : mlrm_forward_inference, p, Ports(ports));
   const bool training = o.training;
+  if (training) {
+    for (const MlrmBranch& b : branches) {
+      ++b.running_mean.storage()->version;
+      ++b.running_var.storage()->version;
+    }
+  }
   return record("mlrm", y, inputs, std::move(saved), [p, training](const Node& node, Tensor dy) -> Gradients {
     return backward(training ? mlrm_backward : mlrm_backward_inference, p, node, dy);
   });

@@ -11,7 +11,7 @@ namespace fovea {
 
 template <class F>
 void parallel_for(std::int64_t count, F&& f) {
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (count > 1)
   for (std::int64_t i = 0; i < count; ++i) f(i);
 }
 

@@ -80,7 +80,8 @@ constexpr PrimitiveOf<P> through_statistics(const char* name, std::span<const Ke
   return made;
 }
 
-// Own kernels first: measured faster than oneDNN's at every shape of the models, most where ReLU is fused.
+// Own kernels first: as fast as oneDNN's forward and faster backward, where they also recompute the ReLU's
+// mask, and alone in statistics that neither lose digits over many rows nor depend on the number of threads.
 constexpr Kernel forward_training_kernels[] = {
     kernel<&batch_norm_forward_training_cpu, &supports_all<P>>("cpu", Backend::cpu),
     kernel<&batch_norm_forward_training_onednn, &batch_norm_forward_onednn_supports>("onednn",

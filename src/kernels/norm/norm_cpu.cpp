@@ -5,8 +5,9 @@
 // in the first caches, sums x - k and (x - k)^2 with k the block's own first row (so neither a large mean nor
 // one outlier elsewhere cancels digits), and merges blocks, then parts, in order and in double by Chan, Golub
 // and LeVeque's update (1979). The second pass takes the parts in reverse: the last ones read are still in
-// the cache. Where the tensor is larger than caches, y is written past them, which saves reading its lines
-// first.
+// the cache. Rows of few channels are taken several at a time, as one wide row: loops stay long, and an
+// accumulator per channel of the wide row is folded at the end of a block. Where the tensor is larger than
+// caches, y is written past them, which saves reading its lines first.
 #include <algorithm>
 #include <cmath>
 #include <vector>
@@ -19,21 +20,56 @@ namespace fovea {
 namespace {
 
 constexpr std::int64_t max_parts = 64;
-constexpr std::int64_t elements_per_part = 16384;  // at least: less is not worth a merge
-constexpr std::int64_t max_block_rows = 128;       // summed in the dtype before doubles take over
-constexpr std::int64_t unroll = 4;                 // rows per visit of the accumulators
+constexpr std::int64_t elements_per_part = 32768;  // at least: less is not worth a merge
+constexpr std::int64_t block_visits = 128;  // rows (wide ones) summed in the dtype before doubles take over
+constexpr std::int64_t wide_channels = 512;
 
 std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
 
 struct Parts {
-  std::int64_t rows, count;
+  std::int64_t rows, channels, count, fold;
   explicit Parts(const BatchNormProblem& p)
       : rows(p.rows),
+        channels(p.channels),
         count(std::clamp<std::int64_t>(p.rows * p.channels / elements_per_part, 1,
-                                       std::min(p.rows, max_parts))) {}
+                                       std::min(p.rows, max_parts))),
+        fold(std::max<std::int64_t>(1, wide_channels / p.channels)) {}
   std::int64_t begin(std::int64_t part) const { return part * rows / count; }
   std::int64_t end(std::int64_t part) const { return begin(part + 1); }
+  std::int64_t block_rows() const { return block_visits * fold; }
+  std::int64_t wide() const { return fold * channels; }
 };
+
+// Visits rows [begin, end), a wide row at a time: f(first row, elements). One after the other, as memory is
+// prefetched best; what is left is a wide row cut short.
+template <class F>
+void visit_rows(const Parts& parts, std::int64_t begin, std::int64_t end, F&& f) {
+  for (std::int64_t r = begin; r < end; r += parts.fold)
+    f(r, std::min(parts.wide(), (end - r) * parts.channels));
+}
+
+// One copy per row of a wide row.
+template <class T, class From>
+std::vector<T> widened(const Parts& parts, const From* values) {
+  std::vector<T> wide(size(parts.wide()));
+  for (T* at = wide.data(); at != wide.data() + parts.wide(); at += parts.channels) {
+#pragma omp simd
+    for (std::int64_t c = 0; c < parts.channels; ++c) at[c] = static_cast<T>(values[c]);
+  }
+  return wide;
+}
+
+// sum += the copies, in order; they are zeroed for the next block.
+template <class T>
+void fold_into(const Parts& parts, std::vector<T>& wide, double* sum) {
+  for (T* at = wide.data(); at != wide.data() + parts.wide(); at += parts.channels) {
+#pragma omp simd
+    for (std::int64_t c = 0; c < parts.channels; ++c) {
+      sum[c] += double(at[c]);
+      at[c] = 0;
+    }
+  }
+}
 
 // Calls f(part) for all parts, the last first.
 template <class F>
@@ -41,21 +77,18 @@ void for_parts_reversed(const Parts& parts, F&& f) {
   parallel_for(parts.count, [&](std::int64_t i) { f(parts.count - 1 - i); });
 }
 
-// Per-channel numbers of every pass: z = (x - centre) scale + shift.
+// Per-channel numbers of every pass, widened: z = (x - centre) scale + shift.
 template <class T>
 struct Affine {
-  std::vector<T> centre, scale;
-  const T* shift;
+  std::vector<T> centre, scale, shift;
 };
 
 template <class T>
-Affine<T> affine_of(const BatchNormProblem& p, const T* mean, const T* gamma, const T* beta,
+Affine<T> affine_of(const Parts& parts, const T* mean, const T* gamma, const T* beta,
                     const std::vector<double>& invstd) {
-  Affine<T> a{{mean, mean + p.channels}, std::vector<T>(size(p.channels)), beta};
-  for (std::int64_t c = 0; c < p.channels; ++c) {
-    a.scale[size(c)] = static_cast<T>(double(gamma[c]) * invstd[size(c)]);
-  }
-  return a;
+  std::vector<double> scale(size(parts.channels));
+  for (std::int64_t c = 0; c < parts.channels; ++c) scale[size(c)] = double(gamma[c]) * invstd[size(c)];
+  return {widened<T>(parts, mean), widened<T>(parts, scale.data()), widened<T>(parts, beta)};
 }
 
 template <class T>
@@ -67,19 +100,14 @@ std::vector<double> invstd_of_variance(const BatchNormProblem& p, const T* varia
 
 // ---- statistics
 
-// sum += x - centre and squares += (x - centre)^2 over `Rows` rows.
-template <int Rows, class T>
-void add_moments(const T* x, std::int64_t channels, const T* centre, T* sum, T* squares) {
+// sum += x - centre and squares += (x - centre)^2 over a wide row.
+template <class T>
+void add_moments(const T* x, std::int64_t elements, const T* centre, T* sum, T* squares) {
 #pragma omp simd
-  for (std::int64_t c = 0; c < channels; ++c) {
-    T s = 0, q = 0;
-    for (int r = 0; r < Rows; ++r) {
-      const T d = x[r * channels + c] - centre[c];
-      s += d;
-      q += d * d;
-    }
-    sum[c] += s;
-    squares[c] += q;
+  for (std::int64_t c = 0; c < elements; ++c) {
+    const T d = x[c] - centre[c];
+    sum[c] += d;
+    squares[c] += d * d;
   }
 }
 
@@ -96,27 +124,28 @@ void merge_moments(std::int64_t channels, double count, double n, const double* 
 }
 
 template <class T>
-void part_moments(const T* x, std::int64_t channels, std::int64_t begin, std::int64_t end, double* mean,
+void part_moments(const T* x, const Parts& parts, std::int64_t begin, std::int64_t end, double* mean,
                   double* squares) {
-  std::vector<T> sum(size(channels)), around(size(channels));
+  const std::int64_t channels = parts.channels;
+  std::vector<T> sum(size(parts.wide())), around(size(parts.wide()));
   std::vector<double> block_mean(size(channels)), block_squares(size(channels));
   std::fill_n(mean, channels, 0.0);
   std::fill_n(squares, channels, 0.0);
-  for (std::int64_t at = begin; at < end; at += max_block_rows) {
-    const std::int64_t rows = std::min(max_block_rows, end - at);
-    const T *block = x + at * channels, *centre = block;
-    std::fill(sum.begin(), sum.end(), T(0));
-    std::fill(around.begin(), around.end(), T(0));
-    std::int64_t r = 0;
-    for (; r + unroll <= rows; r += unroll) {
-      add_moments<unroll>(block + r * channels, channels, centre, sum.data(), around.data());
-    }
-    for (; r < rows; ++r) add_moments<1>(block + r * channels, channels, centre, sum.data(), around.data());
-    const double n = static_cast<double>(rows);
+  for (std::int64_t at = begin; at < end; at += parts.block_rows()) {
+    const std::int64_t stop = std::min(at + parts.block_rows(), end);
+    const std::vector<T> centre = widened<T>(parts, x + at * channels);
+    visit_rows(parts, at, stop, [&](std::int64_t r, std::int64_t elements) {
+      add_moments(x + r * channels, elements, centre.data(), sum.data(), around.data());
+    });
+    std::fill(block_mean.begin(), block_mean.end(), 0.0);
+    std::fill(block_squares.begin(), block_squares.end(), 0.0);
+    fold_into(parts, sum, block_mean.data());
+    fold_into(parts, around, block_squares.data());
+    const double n = static_cast<double>(stop - at);
     for (std::int64_t c = 0; c < channels; ++c) {
-      const double s = sum[size(c)];
-      block_mean[size(c)] = double(centre[c]) + s / n;
-      block_squares[size(c)] = double(around[size(c)]) - s * s / n;
+      const double s = block_mean[size(c)];
+      block_mean[size(c)] = double(centre[size(c)]) + s / n;
+      block_squares[size(c)] -= s * s / n;
     }
     merge_moments(channels, static_cast<double>(at - begin), n, block_mean.data(), block_squares.data(), mean,
                   squares);
@@ -133,7 +162,7 @@ Moments moments_of(const BatchNormProblem& p, const Parts& parts, const T* x) {
   Moments m{std::vector<double>(size(parts.count * p.channels)),
             std::vector<double>(size(parts.count * p.channels))};
   parallel_for(parts.count, [&](std::int64_t i) {
-    part_moments(x, p.channels, parts.begin(i), parts.end(i), m.mean.data() + i * p.channels,
+    part_moments(x, parts, parts.begin(i), parts.end(i), m.mean.data() + i * p.channels,
                  m.squares.data() + i * p.channels);
   });
   for (std::int64_t i = 1; i < parts.count; ++i) {
@@ -158,60 +187,47 @@ inline T masked(T dy, T z) {
 }
 
 template <bool Relu, class T>
-void forward_rows(const T* x, std::int64_t rows, std::int64_t channels, const Affine<T>& a, T* y,
-                  bool past_cache) {
-  const T *centre = a.centre.data(), *scale = a.scale.data(), *shift = a.shift;
-  for (std::int64_t r = 0; r < rows; ++r, x += channels, y += channels) {
-    write_row(y, channels, past_cache,
-              [&](std::int64_t c) { return activated<Relu, T>((x[c] - centre[c]) * scale[c] + shift[c]); });
-  }
+void forward_rows(const T* x, const Parts& parts, std::int64_t begin, std::int64_t end, const Affine<T>& a,
+                  T* y, bool past_cache) {
+  const T *centre = a.centre.data(), *scale = a.scale.data(), *shift = a.shift.data();
+  visit_rows(parts, begin, end, [&](std::int64_t r, std::int64_t elements) {
+    const T* from = x + r * parts.channels;
+    write_row(y + r * parts.channels, elements, past_cache, [&](std::int64_t c) {
+      return activated<Relu, T>((from[c] - centre[c]) * scale[c] + shift[c]);
+    });
+  });
   finish_writes(past_cache);
 }
 
-// sum += g and product += g (x - centre) over `Rows` rows; with dx, also dx = g scale.
-template <bool Relu, bool WriteDx, int Rows, class T>
-void add_gradients(const T* x, const T* dy, std::int64_t channels, const Affine<T>& a, T* sum, T* product,
+// sum += g and product += g (x - centre) over a wide row; with dx, also dx = g scale.
+template <bool Relu, bool WriteDx, class T>
+void add_gradients(const T* x, const T* dy, std::int64_t elements, const Affine<T>& a, T* sum, T* product,
                    T* dx) {
-  const T *centre = a.centre.data(), *scale = a.scale.data(), *shift = a.shift;
+  const T *centre = a.centre.data(), *scale = a.scale.data(), *shift = a.shift.data();
 #pragma omp simd
-  for (std::int64_t c = 0; c < channels; ++c) {
-    T s = 0, q = 0;
-    for (int r = 0; r < Rows; ++r) {
-      const T d = x[r * channels + c] - centre[c];
-      const T g = masked<Relu, T>(dy[r * channels + c], d * scale[c] + shift[c]);
-      s += g;
-      q += g * d;
-      if constexpr (WriteDx) dx[r * channels + c] = g * scale[c];
-    }
-    sum[c] += s;
-    product[c] += q;
+  for (std::int64_t c = 0; c < elements; ++c) {
+    const T d = x[c] - centre[c];
+    const T g = masked<Relu, T>(dy[c], d * scale[c] + shift[c]);
+    sum[c] += g;
+    product[c] += g * d;
+    if constexpr (WriteDx) dx[c] = g * scale[c];
   }
 }
 
 // The sums of a part, in double, of blocks summed in T.
 template <bool Relu, bool WriteDx, class T>
-void part_gradients(const T* x, const T* dy, std::int64_t channels, std::int64_t begin, std::int64_t end,
+void part_gradients(const T* x, const T* dy, const Parts& parts, std::int64_t begin, std::int64_t end,
                     const Affine<T>& a, double* sum, double* product, T* dx) {
-  std::vector<T> s(size(channels)), q(size(channels));
-  std::fill_n(sum, channels, 0.0);
-  std::fill_n(product, channels, 0.0);
-  for (std::int64_t at = begin; at < end; at += max_block_rows) {
-    const std::int64_t stop = std::min(at + max_block_rows, end);
-    std::fill(s.begin(), s.end(), T(0));
-    std::fill(q.begin(), q.end(), T(0));
-    std::int64_t r = at;
-    for (; r + unroll <= stop; r += unroll) {
-      add_gradients<Relu, WriteDx, unroll>(x + r * channels, dy + r * channels, channels, a, s.data(),
-                                           q.data(), dx + r * channels);
-    }
-    for (; r < stop; ++r) {
-      add_gradients<Relu, WriteDx, 1>(x + r * channels, dy + r * channels, channels, a, s.data(), q.data(),
-                                      dx + r * channels);
-    }
-    for (std::int64_t c = 0; c < channels; ++c) {
-      sum[c] += double(s[size(c)]);
-      product[c] += double(q[size(c)]);
-    }
+  std::vector<T> s(size(parts.wide())), q(size(parts.wide()));
+  std::fill_n(sum, parts.channels, 0.0);
+  std::fill_n(product, parts.channels, 0.0);
+  for (std::int64_t at = begin; at < end; at += parts.block_rows()) {
+    visit_rows(parts, at, std::min(at + parts.block_rows(), end), [&](std::int64_t r, std::int64_t elements) {
+      const std::int64_t offset = r * parts.channels;
+      add_gradients<Relu, WriteDx>(x + offset, dy + offset, elements, a, s.data(), q.data(), dx + offset);
+    });
+    fold_into(parts, s, sum);
+    fold_into(parts, q, product);
   }
 }
 
@@ -225,7 +241,7 @@ GradientSums gradient_sums(const BatchNormProblem& p, const Parts& parts, const 
   GradientSums sums{std::vector<double>(size(parts.count * p.channels)),
                     std::vector<double>(size(parts.count * p.channels))};
   parallel_for(parts.count, [&](std::int64_t i) {
-    part_gradients<Relu, WriteDx>(x, dy, p.channels, parts.begin(i), parts.end(i), a,
+    part_gradients<Relu, WriteDx>(x, dy, parts, parts.begin(i), parts.end(i), a,
                                   sums.g.data() + i * p.channels, sums.gd.data() + i * p.channels, dx);
   });
   for (std::int64_t i = 1; i < parts.count; ++i) {
@@ -239,16 +255,17 @@ GradientSums gradient_sums(const BatchNormProblem& p, const Parts& parts, const 
 
 // dx = g scale - (x - centre) slope - offset
 template <bool Relu, class T>
-void dx_rows(const T* x, const T* dy, std::int64_t rows, std::int64_t channels, const Affine<T>& a,
-             const T* slope, const T* offset, T* dx, bool past_cache) {
-  const T *centre = a.centre.data(), *scale = a.scale.data(), *shift = a.shift;
-  for (std::int64_t r = 0; r < rows; ++r, x += channels, dy += channels, dx += channels) {
-    write_row(dx, channels, past_cache, [&](std::int64_t c) {
-      const T d = x[c] - centre[c];
-      const T g = masked<Relu, T>(dy[c], d * scale[c] + shift[c]);
+void dx_rows(const T* x, const T* dy, const Parts& parts, std::int64_t begin, std::int64_t end,
+             const Affine<T>& a, const T* slope, const T* offset, T* dx, bool past_cache) {
+  const T *centre = a.centre.data(), *scale = a.scale.data(), *shift = a.shift.data();
+  visit_rows(parts, begin, end, [&](std::int64_t r, std::int64_t elements) {
+    const std::int64_t at = r * parts.channels;
+    write_row(dx + at, elements, past_cache, [&, from = x + at, gradient = dy + at](std::int64_t c) {
+      const T d = from[c] - centre[c];
+      const T g = masked<Relu, T>(gradient[c], d * scale[c] + shift[c]);
       return g * scale[c] - (d * slope[c] + offset[c]);
     });
-  }
+  });
   finish_writes(past_cache);
 }
 
@@ -264,17 +281,18 @@ void write_parameter_gradients(const GradientSums& sums, const std::vector<doubl
 template <bool Relu, class T>
 void write_dx(const BatchNormProblem& p, const Parts& parts, const T* x, const T* dy, const Affine<T>& a,
               const GradientSums& sums, const std::vector<double>& invstd, T* dx) {
-  std::vector<T> slope(size(p.channels)), offset(size(p.channels));
+  std::vector<double> slope(size(p.channels)), offset(size(p.channels));
   for (std::int64_t c = 0; c < p.channels; ++c) {
     const double scale = double(a.scale[size(c)]) / static_cast<double>(p.rows);
-    slope[size(c)] = static_cast<T>(scale * sums.gd[size(c)] * invstd[size(c)] * invstd[size(c)]);
-    offset[size(c)] = static_cast<T>(scale * sums.g[size(c)]);
+    slope[size(c)] = scale * sums.gd[size(c)] * invstd[size(c)] * invstd[size(c)];
+    offset[size(c)] = scale * sums.g[size(c)];
   }
+  const std::vector<T> wide_slope = widened<T>(parts, slope.data()),
+                       wide_offset = widened<T>(parts, offset.data());
   const bool past_cache = dx != dy && writes_past_cache(dx, p.channels, p.rows);
   for_parts_reversed(parts, [&](std::int64_t i) {
-    const std::int64_t at = parts.begin(i) * p.channels;
-    dx_rows<Relu>(x + at, dy + at, parts.end(i) - parts.begin(i), p.channels, a, slope.data(), offset.data(),
-                  dx + at, past_cache);
+    dx_rows<Relu>(x, dy, parts, parts.begin(i), parts.end(i), a, wide_slope.data(), wide_offset.data(), dx,
+                  past_cache);
   });
 }
 
@@ -282,11 +300,10 @@ template <class T>
 void forward(const BatchNormProblem& p, const Parts& parts, const T* x, const Affine<T>& a, T* y) {
   const bool past_cache = writes_past_cache(y, p.channels, p.rows);
   for_parts_reversed(parts, [&](std::int64_t i) {
-    const std::int64_t at = parts.begin(i) * p.channels, rows = parts.end(i) - parts.begin(i);
     if (p.relu) {
-      forward_rows<true>(x + at, rows, p.channels, a, y + at, past_cache);
+      forward_rows<true>(x, parts, parts.begin(i), parts.end(i), a, y, past_cache);
     } else {
-      forward_rows<false>(x + at, rows, p.channels, a, y + at, past_cache);
+      forward_rows<false>(x, parts, parts.begin(i), parts.end(i), a, y, past_cache);
     }
   });
 }
@@ -297,7 +314,7 @@ void backward_training(const BatchNormProblem& p, Ports ports) {
   T* dx = ports[6].as<T>();
   const Parts parts(p);
   const std::vector<double> invstd(ports[5].as<T>(), ports[5].as<T>() + p.channels);
-  const Affine<T> a = affine_of(p, ports[4].as<T>(), ports[2].as<T>(), ports[3].as<T>(), invstd);
+  const Affine<T> a = affine_of(parts, ports[4].as<T>(), ports[2].as<T>(), ports[3].as<T>(), invstd);
   const GradientSums sums = gradient_sums<Relu, false>(p, parts, x, dy, a, dx);
   write_parameter_gradients(sums, invstd, p.channels, ports[7].as<T>(), ports[8].as<T>());
   write_dx<Relu>(p, parts, x, dy, a, sums, invstd, dx);
@@ -308,7 +325,7 @@ template <bool Relu, class T>
 void backward_inference(const BatchNormProblem& p, Ports ports) {
   const Parts parts(p);
   const std::vector<double> invstd = invstd_of_variance(p, ports[5].as<T>());
-  const Affine<T> a = affine_of(p, ports[4].as<T>(), ports[2].as<T>(), ports[3].as<T>(), invstd);
+  const Affine<T> a = affine_of(parts, ports[4].as<T>(), ports[2].as<T>(), ports[3].as<T>(), invstd);
   const GradientSums sums =
       gradient_sums<Relu, true>(p, parts, ports[0].as<T>(), ports[1].as<T>(), a, ports[6].as<T>());
   write_parameter_gradients(sums, invstd, p.channels, ports[7].as<T>(), ports[8].as<T>());
@@ -334,7 +351,8 @@ void batch_norm_forward_training_cpu(const BatchNormProblem& p, Ports ports, Str
       running_mean[c] = static_cast<T>(keep * double(running_mean[c]) + p.momentum * moments.mean[size(c)]);
       running_var[c] = static_cast<T>(keep * double(running_var[c]) + p.momentum * squares / (rows - 1));
     }
-    forward(p, parts, x, affine_of(p, mean, ports[1].as<T>(), ports[2].as<T>(), invstd), ports[5].as<T>());
+    forward(p, parts, x, affine_of(parts, mean, ports[1].as<T>(), ports[2].as<T>(), invstd),
+            ports[5].as<T>());
   });
 }
 
@@ -342,8 +360,9 @@ void batch_norm_forward_inference_cpu(const BatchNormProblem& p, Ports ports, St
   visit_float(p.dtype, [&](auto zero) {
     using T = decltype(zero);
     const std::vector<double> invstd = invstd_of_variance(p, ports[4].as<T>());
-    forward(p, Parts(p), ports[0].as<T>(),
-            affine_of(p, ports[3].as<T>(), ports[1].as<T>(), ports[2].as<T>(), invstd), ports[5].as<T>());
+    const Parts parts(p);
+    forward(p, parts, ports[0].as<T>(),
+            affine_of(parts, ports[3].as<T>(), ports[1].as<T>(), ports[2].as<T>(), invstd), ports[5].as<T>());
   });
 }
 

@@ -91,8 +91,8 @@ constexpr Kernel max_backward_kernels[] = {
     kernel<&max_pool_backward_reference, &supports_all<P>>("reference", Backend::reference),
 };
 constexpr Kernel avg_forward_kernels[] = {
-    kernel<&avg_pool_forward_cpu, &supports_all<P>>("cpu", Backend::cpu),
     kernel<&avg_pool_forward_onednn, &supports_f32<P>>("onednn", Backend::onednn),
+    kernel<&avg_pool_forward_cpu, &supports_all<P>>("cpu", Backend::cpu),
     kernel<&avg_pool_forward_reference, &supports_all<P>>("reference", Backend::reference),
 };
 constexpr Kernel avg_backward_kernels[] = {

@@ -21,6 +21,17 @@ constexpr std::int64_t tile = 64;  // channels kept close to the registers while
 template <class T>
 using Index = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
 
+// Calls f(width) with `channels`: as a constant where it is a whole tile, so that its loops unroll into
+// registers.
+template <class F>
+inline void with_width(std::int64_t channels, F&& f) {
+  if (channels == tile) {
+    f(std::integral_constant<std::int64_t, tile>());
+  } else {
+    f(channels);
+  }
+}
+
 // ---- maximum, forward
 
 // Whether a later tap takes over from `best`; bitwise, so that it stays a vector mask.
@@ -30,8 +41,9 @@ inline bool beats(T value, T best) {
 }
 
 // One window of 2x2 wholly inside the image: x0 and x1 are its rows.
-template <bool WithIndices, class T>
-void max_2x2(const T* x0, const T* x1, std::int64_t channels, T* y, std::uint8_t* indices) {
+template <bool WithIndices, class T, class Width>
+void max_2x2(const T* x0, const T* x1, Width width, T* y, std::uint8_t* indices) {
+  const std::int64_t channels = width;
 #pragma omp simd
   for (std::int64_t c = 0; c < channels; ++c) {
     const T v1 = x0[channels + c], v2 = x1[c], v3 = x1[channels + c];
@@ -49,9 +61,10 @@ void max_2x2(const T* x0, const T* x1, std::int64_t channels, T* y, std::uint8_t
 }
 
 // Any window, `channels` <= tile of them; tap 0,0 is at offset `origin`, which may lie in the padding.
-template <class T>
+template <class T, class Width>
 void max_window(const PoolProblem& p, const T* x, std::int64_t origin, PoolRange rows, PoolRange columns,
-                std::int64_t channels, T* y, std::uint8_t* indices) {
+                Width width, T* y, std::uint8_t* indices) {
+  const std::int64_t channels = width;
   alignas(64) T best[tile];
   alignas(64) Index<T> winner[tile];
   const T* first = x + origin + (rows.begin * p.w + columns.begin) * p.c;
@@ -88,7 +101,10 @@ void max_forward_2x2(const PoolProblem& p, const T* x, T* y, std::uint8_t* indic
     for (std::int64_t ox = 0; ox < out_w; ++ox) {
       const std::int64_t out = (row * out_w + ox) * p.c;
       const T* corner = top + ox * p.stride_w * p.c;
-      max_2x2<WithIndices>(corner, corner + p.w * p.c, p.c, y + out, WithIndices ? indices + out : nullptr);
+      with_width(p.c, [&](auto width) {
+        max_2x2<WithIndices>(corner, corner + p.w * p.c, width, y + out,
+                             WithIndices ? indices + out : nullptr);
+      });
     }
   });
 }
@@ -105,8 +121,10 @@ void max_forward_any(const PoolProblem& p, const T* x, T* y, std::uint8_t* indic
       const std::int64_t origin =
           ((n * p.h + oy * p.stride_h - p.pad_h) * p.w + ox * p.stride_w - p.pad_w) * p.c;
       for (std::int64_t c = 0; c < p.c; c += tile) {
-        max_window(p, x, origin + c, rows, columns, std::min(tile, p.c - c), y + out + c,
-                   indices == nullptr ? nullptr : indices + out + c);
+        with_width(std::min(tile, p.c - c), [&](auto width) {
+          max_window(p, x, origin + c, rows, columns, width, y + out + c,
+                     indices == nullptr ? nullptr : indices + out + c);
+        });
       }
     }
   });
@@ -160,9 +178,10 @@ double share_of(const PoolProblem& p, std::int64_t oy, std::int64_t ox) {
                                    taps_of(ox, p.w, p.kernel_w, p.stride_w, p.pad_w).size());
 }
 
-template <class T>
+template <class T, class Width>
 void average_window(const PoolProblem& p, const T* x, std::int64_t origin, PoolRange rows, PoolRange columns,
-                    T share, std::int64_t channels, T* y) {
+                    T share, Width width, T* y) {
+  const std::int64_t channels = width;
   alignas(64) T sum[tile] = {};
   for (std::int64_t r = rows.begin; r < rows.end; ++r) {
     for (std::int64_t s = columns.begin; s < columns.end; ++s) {
@@ -177,8 +196,9 @@ void average_window(const PoolProblem& p, const T* x, std::int64_t origin, PoolR
 
 // Sums `channels` <= tile channels of all pixels of one image: in T for a run of pixels, in double over the
 // runs.
-template <class T>
-void mean_of_pixels(const T* x, std::int64_t pixels, std::int64_t stride, std::int64_t channels, T* y) {
+template <class T, class Width>
+void mean_of_pixels(const T* x, std::int64_t pixels, std::int64_t stride, Width width, T* y) {
+  const std::int64_t channels = width;
   constexpr std::int64_t run = 64;
   double total[tile] = {};
   for (std::int64_t at = 0; at < pixels; at += run) {
@@ -241,8 +261,9 @@ void avg_pool_forward_cpu(const PoolProblem& p, Ports ports, Stream) {
             ((n * p.h + oy * p.stride_h - p.pad_h) * p.w + ox * p.stride_w - p.pad_w) * p.c;
         const T share = static_cast<T>(share_of(p, oy, ox));
         for (std::int64_t c = 0; c < p.c; c += tile) {
-          average_window(p, x, origin + c, rows, columns, share, std::min(tile, p.c - c),
-                         y + (row * out_w + ox) * p.c + c);
+          with_width(std::min(tile, p.c - c), [&](auto width) {
+            average_window(p, x, origin + c, rows, columns, share, width, y + (row * out_w + ox) * p.c + c);
+          });
         }
       }
     });
@@ -269,7 +290,9 @@ void global_avg_pool_forward_cpu(const GlobalPoolProblem& p, Ports ports, Stream
     const std::int64_t tiles = (p.c + tile - 1) / tile, pixels = p.h * p.w;
     parallel_for(p.n * tiles, [&](std::int64_t i) {
       const std::int64_t n = i / tiles, c = i % tiles * tile;
-      mean_of_pixels(x + n * pixels * p.c + c, pixels, p.c, std::min(tile, p.c - c), y + n * p.c + c);
+      with_width(std::min(tile, p.c - c), [&](auto width) {
+        mean_of_pixels(x + n * pixels * p.c + c, pixels, p.c, width, y + n * p.c + c);
+      });
     });
   });
 }

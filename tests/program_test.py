@@ -1,0 +1,315 @@
+"""The program as a user meets it: help, errors and exit codes, and every command on a small synthetic set."""
+import csv
+import json
+import math
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+
+FOVEA = os.path.abspath(sys.argv[1])
+COMMANDS = ["train", "evaluate", "predict", "data", "probe", "gradcheck", "kernels"]
+
+
+def run(*arguments, **options):
+    return subprocess.run([FOVEA, *arguments], capture_output=True, text=True, timeout=300, **options)
+
+
+def read(*path):
+    with open(os.path.join(*path)) as file:
+        return file.read()
+
+
+def read_safetensors(path):
+    """Name to (dtype, shape, list of numbers)."""
+    with open(path, "rb") as file:
+        header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
+        data = file.read()
+    letters = {"F32": "f", "F64": "d", "I64": "q", "U8": "B"}
+    arrays = {}
+    for name, entry in header.items():
+        if name == "__metadata__":
+            continue
+        begin, end = entry["data_offsets"]
+        letter = letters[entry["dtype"]]
+        count = (end - begin) // struct.calcsize("<" + letter)
+        arrays[name] = (entry["dtype"], entry["shape"], struct.unpack(f"<{count}{letter}", data[begin:end]))
+    return arrays
+
+
+def write_safetensors(path, arrays):
+    """Name to (dtype, shape, list of numbers): what read_safetensors gives."""
+    letters, header, parts, at = {"F32": "f", "F64": "d", "I64": "q", "U8": "B"}, {}, [], 0
+    for name, (dtype, shape, values) in sorted(arrays.items(), key=lambda item: -struct.calcsize(letters[item[1][0]])):
+        part = struct.pack(f"<{len(values)}{letters[dtype]}", *values)
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [at, at + len(part)]}
+        parts.append(part)
+        at += len(part)
+    text = json.dumps(header).encode()
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text + b"".join(parts))
+
+
+class ProgramTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.root = tempfile.mkdtemp(prefix="fovea-program-")
+        cls.data = os.path.join(cls.root, "eyes")
+        cls.run_folder = os.path.join(cls.root, "run")
+        assert run("data", "synth", cls.data, "-n", "24", "--image-size", "40", "--seed", "3").returncode == 0
+        cls.trained = run("train", "--data", cls.data, "--modalities", "fundus", "--image-size", "32", "--epochs", "2",
+                          "-b", "6", "--opt", "sgd", "--lr", "0.01", "--threads", "1", "--output", cls.run_folder)
+
+    @classmethod
+    def tearDownClass(cls):
+        shutil.rmtree(cls.root)
+
+    def path(self, name):
+        return os.path.join(self.root, name)
+
+    def expect(self, code, *arguments, says=None):
+        result = run(*arguments)
+        self.assertEqual(result.returncode, code, f"{arguments}: {result.stderr}")
+        if code in (1, 2):
+            self.assertTrue(result.stderr.startswith("fovea: "), result.stderr)
+            self.assertEqual(result.stdout, "")
+            if code == 2:
+                self.assertEqual(result.stderr.count("\n"), 1, result.stderr)
+        for part in [says] if isinstance(says, str) else says or []:
+            self.assertIn(part, result.stderr)
+        return result
+
+    # ---- help and wrong usage
+
+    def test_help_and_version(self):
+        for arguments in ([], ["--help"], ["help"]):
+            text = run(*arguments)
+            for command in COMMANDS:
+                self.assertIn(f"  {command} ", text.stdout + text.stderr)
+        self.assertEqual(run("--help").returncode, 0)
+        self.assertEqual(run().returncode, 2)
+        self.assertRegex(self.expect(0, "--version").stdout, r"^fovea \d+\.\d+\.\d+ \(\S+\)\n$")
+        for command in [["train"], ["evaluate"], ["predict"], ["data"], ["data", "check"], ["data", "synth"],
+                        ["data", "show"], ["probe"], ["gradcheck"], ["kernels"]]:
+            result = self.expect(0, *command, "--help")
+            self.assertIn("examples:", result.stdout)
+            self.assertEqual(result.stderr, "")
+
+    def test_wrong_usage(self):
+        out = ["--output", self.path("never")]
+        data = ["--data", self.data]
+        cases = [
+            (["trian"], "did you mean 'train'?"),
+            (["data", "chek", "x"], "did you mean 'check'?"),
+            (["data"], "data check PATH"),
+            (["train", "--bach", "3"], "no flag --bach; did you mean '--batch'?"),
+            (["train", "--epochs"], "--epochs"),
+            (["train", "--epochs", "many", *data, *out], "epochs must be a whole number, not 'many'"),
+            (["train", "--epochs", "0", *data, *out], "epochs must be at least 1, not 0"),
+            (["train", "--lr", "nan", *data, *out], "lr"),
+            (["train", "--opt", "adamm", *data, *out], "did you mean 'adam' or 'adamw'?"),
+            (["train", "--model", "hm-vg", *data, *out], "did you mean 'hm-vgg'?"),
+            (["train", "--modalities", "fundus,fv", *data, *out], "fv"),
+            (["train", "--image-size", "8", *data, *out], "32"),
+            (["train", "--set", "mlmr.rates=1,2", *data, *out], "did you mean 'mlrm.rates'?"),
+            (["train", "--set", "lr", *data, *out], "KEY=VALUE"),
+            (["train", "--kernel", "conv2d=onedn", *data, *out], "no kernel 'onedn'"),
+            (["train", "--kernel", "conv3d=onednn", *data, *out], "did you mean 'conv2d'"),
+            (["train", "--backend", "onedn", *data, *out], "did you mean 'onednn'?"),
+            (["train", "--dtype", "f16", *data, *out], "dtype cannot be 'f16'"),
+            (["train", "--amp", *data, *out], "CUDA"),
+            (["train", *out], "--data PATH"),
+            (["train", *data], "--output DIR"),
+            (["train", "-c", self.path("none.toml"), *data, *out], "none.toml"),
+            (["train", *data, "--output", self.data], "is not empty"),
+            (["evaluate"], "--run DIR"),
+            (["evaluate", "--run", self.data], "no config.toml"),
+            (["predict", "--run", self.run_folder], "--data PATH"),
+            (["probe", "--model", "hm-vgg"], "--save-weights"),
+            (["probe", "--input", "x"], "--output"),
+            (["gradcheck", "conv2"], "did you mean 'conv2d'?"),
+            (["kernels", "convd"], "did you mean 'conv2d'"),
+            (["kernels", "conv2d", "more"], "'more' is one argument too many"),
+        ]
+        for arguments, says in cases:
+            with self.subTest(" ".join(arguments)):
+                self.expect(2, *arguments, says=says)
+        self.assertFalse(os.path.exists(self.path("never")))
+
+    def test_config_errors_name_the_line(self):
+        path = self.path("bad.toml")
+        for text, says in [("lr = 0.1\nmlrm.rate = 3\n", "line 2"), ("lr = \n", "line 1"), ("[augment]\nflip = true\n", "augment.flips"),
+                           ("epochs = 'x'\n", "epochs must be a whole number")]:
+            with open(path, "w") as file:
+                file.write(text)
+            self.expect(2, "train", "-c", path, "--data", self.data, "--output", self.path("never"), says=["bad.toml", says])
+
+    # ---- data
+
+    def test_data_errors(self):
+        out = ["--output", self.path("never")]
+        self.expect(1, "train", "--data", self.path("nowhere"), *out, says="nowhere")
+        self.expect(1, "train", "--data", self.data, "--label", "grade", *out, says="grade")
+        self.expect(1, "train", "--data", self.data, "--fold", "9", *out, says="fold 9")
+        broken = self.path("broken")
+        shutil.copytree(self.data, broken)
+        name = sorted(os.listdir(os.path.join(broken, "fundus")))[0]
+        with open(os.path.join(broken, "fundus", name), "r+b") as file:
+            file.truncate(300)
+        self.expect(1, "train", "--data", broken, "--image-size", "32", "--output", self.path("failed"), says=name)
+        checked = run("data", "check", broken)
+        self.assertEqual(checked.returncode, 1)
+        self.assertIn(name, checked.stdout)
+        self.expect(1, "predict", "--run", self.run_folder, os.path.join(broken, "fundus", name), says=name)
+
+    def test_data_check_and_show(self):
+        report = json.loads(self.expect(0, "data", "check", self.data, "--json").stdout)
+        self.assertEqual(report["samples"], 24)
+        ident = read(self.data, "labels.csv").splitlines()[1].split(",")[0]
+        arrays, picture = self.path("x.safetensors"), self.path("x.png")
+        self.expect(0, "data", "show", self.data, "--id", ident, "--image-size", "32x48", "--output", arrays)
+        seen = read_safetensors(arrays)
+        self.assertEqual({name: entry[1] for name, entry in seen.items()},
+                         {"fundus": [1, 32, 48, 3], "oct": [1, 32, 48, 3], "vf": [1, 32, 48, 1], "label": [1]})
+        self.assertTrue(all(-3 < v < 3 for name in ("fundus", "oct", "vf") for v in seen[name][2]))
+        self.expect(0, "data", "show", self.data, "--id", ident, "--image-size", "32", "--output", picture)
+        with open(picture, "rb") as file:
+            self.assertEqual(struct.unpack(">II", file.read(24)[16:]), (32 * 5, 32))
+        self.expect(2, "data", "show", self.data, "--id", ident + "x", "--output", picture, says=ident)
+        self.expect(2, "data", "show", self.data, "--id", ident, "--output", "x.jpg", says=".png")
+
+    # ---- train, evaluate, predict
+
+    def test_training_leaves_its_files(self):
+        self.assertEqual(self.trained.returncode, 0, self.trained.stderr)
+        for name in ["config.toml", "metrics.jsonl", "metrics.json", "predictions.csv", "last.safetensors",
+                     "best.safetensors", "last.state.safetensors", "curves.png", "confusion.png", "report.html", "stamp.json"]:
+            self.assertGreater(os.path.getsize(os.path.join(self.run_folder, name)), 0, name)
+        self.assertIn("accuracy", self.trained.stdout)
+        self.assertIn("peak memory", self.trained.stderr)
+        self.assertIn("last checkpoint", self.trained.stderr)  # the held-out part validates, so not the best
+        rows = [json.loads(line) for line in read(self.run_folder, "metrics.jsonl").splitlines()]
+        self.assertEqual([row["epoch"] for row in rows], [1, 2])
+        self.assertEqual(list(rows[0]), ["epoch", "step", "lr", "train_loss", "val_loss", "val_accuracy", "images_per_s",
+                                         "seconds"])
+        stamp = json.loads(read(self.run_folder, "stamp.json"))
+        self.assertIn("conv2d.forward", stamp["kernels"])
+        self.assertIn("commit", stamp)
+
+    def test_metrics_agree_with_predictions(self):
+        metrics = json.loads(read(self.run_folder, "metrics.json"))
+        rows = list(csv.DictReader(read(self.run_folder, "predictions.csv").splitlines()))
+        classes = len(metrics["classes"])
+        self.assertEqual(metrics["n"], len(rows))
+        confusion = [[0] * classes for _ in range(classes)]
+        for row in rows:
+            p = [float(row[f"p{k}"]) for k in range(classes)]
+            self.assertAlmostEqual(sum(p), 1, places=12)
+            self.assertEqual(int(row["predicted"]), p.index(max(p)))
+            confusion[int(row["label"])][int(row["predicted"])] += 1
+        self.assertEqual(confusion, metrics["confusion"])
+        hits = sum(confusion[k][k] for k in range(classes))
+        self.assertAlmostEqual(metrics["accuracy"]["value"], hits / len(rows), places=12)
+        recalls = [confusion[k][k] / max(sum(confusion[k]), 1) for k in range(classes)]
+        self.assertAlmostEqual(metrics["recall"]["value"], sum(recalls) / classes, places=12)
+        for name in ["accuracy", "precision", "recall", "f1", "f1_pr", "kappa", "auroc"]:
+            value = metrics[name]
+            self.assertLessEqual(value["low"], value["high"])
+        # evaluate computes the same again from the weights.
+        again = self.expect(0, "evaluate", "--run", self.run_folder, "--json")
+        self.assertEqual(json.loads(again.stdout), metrics)
+        best = self.expect(0, "evaluate", "--run", self.run_folder, "--checkpoint", "best")
+        self.assertIn("optimistic", best.stderr)
+
+    def test_predict(self):
+        held_out = list(csv.DictReader(read(self.run_folder, "predictions.csv").splitlines()))
+        everyone = self.expect(0, "predict", "--run", self.run_folder, "--checkpoint", "last", "--data", self.data)
+        rows = {row["id"]: row for row in csv.DictReader(everyone.stdout.splitlines())}
+        self.assertEqual(len(rows), 24)
+        self.assertEqual(everyone.stdout.splitlines()[0], "id,predicted,p0,p1,p2")
+        for row in held_out:
+            for key in ("p0", "p1", "p2"):
+                self.assertAlmostEqual(float(row[key]), float(rows[row["id"]][key]), places=4)
+        right = [row["id"] for row in csv.DictReader(read(self.data, "labels.csv").splitlines()) if row["eye"] == "OD"][:2]
+        files = [os.path.join(self.data, "fundus", f"{ident}.jpg") for ident in right]
+        single = self.expect(0, "predict", "--run", self.run_folder, "--checkpoint", "last", "--json", *files)
+        for got, ident in zip(json.loads(single.stdout), right):
+            self.assertEqual(got["id"], ident)
+            self.assertTrue(all(math.isclose(a, float(rows[ident][f"p{k}"]), abs_tol=1e-4)
+                                for k, a in enumerate(got["probabilities"])))
+        self.expect(1, "predict", "--run", self.run_folder, self.path("none.jpg"), says="none.jpg")
+
+    def test_config_repeats_the_run(self):
+        config = os.path.join(self.run_folder, "config.toml")
+        again = self.path("again")
+        self.expect(0, "train", "-c", config, "--output", again)
+        for name in ["config.toml", "predictions.csv", "metrics.json"]:
+            self.assertEqual(read(again, name), read(self.run_folder, name), name)
+        shutil.rmtree(again)
+
+    # ---- probe, gradcheck, kernels
+
+    def test_probe(self):
+        weights, x, y = self.path("w.safetensors"), self.path("in.safetensors"), self.path("out.safetensors")
+        model = ["--model", "hm-vgg", "--modalities", "fundus,vf", "--set", "oct.slices=5"]
+        self.expect(0, "probe", *model, "--seed", "7", "--save-weights", weights)
+        values = [math.sin(0.37 * i) for i in range(2 * 32 * 32 * 3)]
+        arrays = {"fundus": ("F32", [2, 32, 32, 3], values), "vf": ("F32", [2, 32, 32, 1], values[: 2 * 32 * 32]),
+                  "mask/vf": ("I64", [2], [1, 0])}
+        write_safetensors(x, arrays)
+        self.expect(0, "probe", *model, "--weights", weights, "--input", x, "--output", y)
+        self.assertEqual(list(read_safetensors(y)), ["logits"])
+        arrays["label"] = ("I64", [2], [2, 0])
+        write_safetensors(x, arrays)
+        self.expect(0, "probe", *model, "--weights", weights, "--input", x, "--output", y, "--train")
+        out, parameters = read_safetensors(y), read_safetensors(weights)
+        self.assertEqual(out["logits"][1], [2, 3])
+        self.assertEqual(out["loss"][1], [])
+        self.assertEqual(out["grad/input/fundus"][1], [2, 32, 32, 3])
+        self.assertEqual(out["grad/input/vf"][1], [2, 32, 32, 1])
+        self.assertTrue(all(v == 0 for v in out["grad/input/vf"][2][32 * 32:]))  # the second sample has no field
+        for name, (_, shape, _) in parameters.items():
+            where = "buffer/" if "running" in name or "num_batches" in name else "grad/"
+            self.assertEqual(out[where + name][1], shape, name)
+        self.assertEqual(len(out), len(parameters) + 4)
+        moved = out["buffer/fundus.down4.bn.running_mean"][2]
+        self.assertNotEqual(moved, parameters["fundus.down4.bn.running_mean"][2])
+        # What the loss should be, from the logits.
+        z = [out["logits"][2][3 * i:3 * i + 3] for i in range(2)]
+        loss = sum(math.log(sum(math.exp(v) for v in row)) - row[label] for row, label in zip(z, [2, 0])) / 2
+        self.assertAlmostEqual(out["loss"][2][0], loss, places=4)
+        self.expect(1, "probe", "--model", "hm-vgg", "--weights", weights, "--input", x, "--output", y, says="not in the model")
+        arrays["label"] = ("I64", [2], [2, 3])
+        write_safetensors(x, arrays)
+        self.expect(1, "probe", *model, "--input", x, "--output", y, says="label 3")
+        del arrays["fundus"]
+        write_safetensors(x, arrays)
+        self.expect(1, "probe", *model, "--input", x, "--output", y, says="fundus")
+
+    def test_gradcheck(self):
+        for op in ["relu", "linear"]:
+            result = self.expect(0, "gradcheck", op)
+            self.assertRegex(result.stdout.splitlines()[-1], r"^\d+ cells, \d+ passed, 0 failed, \d+ skipped \(.+\)$")
+        self.assertIn("no f64", result.stdout)  # the single-precision kernel of linear
+        forced = json.loads(self.expect(0, "gradcheck", "conv2d", "--kernel", "conv2d=reference", "--json").stdout)
+        self.assertGreater(len(forced), 3)
+        self.assertEqual({cell["kernel"] for cell in forced}, {"reference"})
+        self.assertEqual({cell["result"] for cell in forced}, {"passed"})
+
+    def test_kernels(self):
+        rows = json.loads(self.expect(0, "kernels", "--json").stdout)
+        self.assertEqual(set(rows[0]), {"op", "kernel", "backend", "deterministic", "available", "default", "why"})
+        for op in {row["op"] for row in rows}:
+            mine = [row for row in rows if row["op"] == op]
+            self.assertEqual(sum(row["default"] for row in mine), 1, op)
+            self.assertIn("reference", [row["backend"] for row in mine], op)
+        conv = json.loads(self.expect(0, "kernels", "conv2d.forward", "--json", "--kernel", "conv2d=reference").stdout)
+        self.assertEqual([(r["kernel"], r["why"]) for r in conv if r["default"]], [("reference", "forced")])
+        self.assertIn("conv2d.forward", self.expect(0, "kernels", "conv2d").stdout)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=[sys.argv[0], *sys.argv[2:]], verbosity=2)
