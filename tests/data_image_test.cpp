@@ -25,8 +25,7 @@ std::string golden(const std::string& name) {
   return std::string(FOVEA_SOURCE_DIR) + "/tests/golden/image/" + name;
 }
 
-// ---- decoding
-// --------------------------------------------------------------------------------------------------------
+// ---- decoding -----------------------------------------------------------------------------------
 
 struct Decoded {
   const char *name, *ending;
@@ -104,8 +103,7 @@ TEST(DecodingInterlaced, IsTheSamePicture) {
   EXPECT_EQ(largest_difference(read_image(folder.path("i.png")), image), 0);
 }
 
-// ---- malformed files
-// -------------------------------------------------------------------------------------------------
+// ---- malformed files ----------------------------------------------------------------------------
 
 std::uint32_t crc32_of(const std::string& bytes) {
   std::uint32_t crc = 0xffffffffu;
@@ -219,8 +217,7 @@ TEST(Malformed, AnyDamagedByteIsHandled) {
   }
 }
 
-// ---- resize
-// ----------------------------------------------------------------------------------------------------------
+// ---- resize -------------------------------------------------------------------------------------
 
 struct Size {
   int width, height;
@@ -265,8 +262,7 @@ TEST(Resize, RefusesWhatHasNoSize) {
   EXPECT_THROW(resize(pattern(4, 4, 2), 4, 3), Error);
 }
 
-// ---- writing, crop, flip
-// ---------------------------------------------------------------------------------------------
+// ---- writing, crop, flip ------------------------------------------------------------------------
 
 TEST(Writing, PngComesBackExactly) {
   const TempFolder folder;

@@ -24,8 +24,7 @@ using testing::largest_difference;
 using testing::pattern;
 using testing::TempFolder;
 
-// ---- random numbers
-// --------------------------------------------------------------------------------------------------
+// ---- random numbers -----------------------------------------------------------------------------
 
 // Known answers of Random123 (kat_vectors): philox4x32-10 of counter and key all zero.
 TEST(Philox, IsTheStandardOne) {
@@ -75,8 +74,7 @@ TEST(Philox, ShuffleKeepsTheValues) {
   EXPECT_EQ(values, before);
 }
 
-// ---- augmentation
-// ----------------------------------------------------------------------------------------------------
+// ---- augmentation -------------------------------------------------------------------------------
 
 TEST(Augment, NothingDrawnChangesNothing) {
   const Image image = pattern(20, 31, 3);
@@ -172,8 +170,7 @@ TEST(Augment, DrawsStayInRangeAndDoNotDependOnEachOther) {
     EXPECT_THROW(draw_augmentation(bad, 0, 0, 0), UsageError);
 }
 
-// ---- loading one sample
-// ----------------------------------------------------------------------------------------------
+// ---- loading one sample -------------------------------------------------------------------------
 
 // A set with photographs of every sample, OCT of the even ones and a field of every third.
 class SmallSet {
@@ -274,8 +271,7 @@ TEST(Normalise, IsTorchvisions) {
   EXPECT_FLOAT_EQ(values[2], 1);
 }
 
-// ---- the loader
-// ------------------------------------------------------------------------------------------------------
+// ---- the loader ---------------------------------------------------------------------------------
 
 std::vector<Batch> read_epoch(Loader& loader, int epoch, int from = 0) {
   std::vector<Batch> batches;

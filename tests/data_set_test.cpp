@@ -22,8 +22,7 @@ using testing::TempFolder;
 
 std::string stem(const std::string& path) { return std::filesystem::path(path).filename().string(); }
 
-// ---- CSV
-// -------------------------------------------------------------------------------------------------------------
+// ---- CSV ----------------------------------------------------------------------------------------
 
 struct CsvCase {
   const char *name, *text;
@@ -105,8 +104,7 @@ TEST(Csv, Integers) {
     EXPECT_FALSE(parse_integer(text).has_value()) << text;
 }
 
-// ---- spreadsheets
-// ----------------------------------------------------------------------------------------------------
+// ---- spreadsheets -------------------------------------------------------------------------------
 
 void write_zip(const std::string& path, const std::vector<std::pair<std::string, std::string>>& parts) {
   int code = 0;
@@ -200,8 +198,7 @@ TEST(Xlsx, RefusesDamage) {
   expect_error([&] { read_xlsx(path); }, {"row 2", "2 cells"});
 }
 
-// ---- manifests
-// -------------------------------------------------------------------------------------------------------
+// ---- manifests ----------------------------------------------------------------------------------
 
 class Manifest : public ::testing::Test {
  protected:
@@ -381,8 +378,7 @@ TEST_F(Manifest, IsFoundInAFolder) {
   expect_error([&] { open_dataset(folder_.path() + "/nothing"); }, {"nothing", "no such file or folder"});
 }
 
-// ---- class folders
-// ---------------------------------------------------------------------------------------------------
+// ---- class folders ------------------------------------------------------------------------------
 
 TEST(ClassFolders, AreClassesInNaturalOrder) {
   const TempFolder folder;
@@ -434,8 +430,7 @@ TEST(ClassFolders, LooseImagesAreASetToPredict) {
   EXPECT_THROW(open_dataset(folder.path()), Error);
 }
 
-// ---- GAMMA
-// -----------------------------------------------------------------------------------------------------------
+// ---- GAMMA --------------------------------------------------------------------------------------
 
 class Gamma : public ::testing::Test {
  protected:
@@ -500,8 +495,7 @@ TEST_F(Gamma, RefusesBadLabels) {
   expect_refused({"0004", "neither"});
 }
 
-// ---- the real sets
-// ---------------------------------------------------------------------------------------------------
+// ---- the real sets ------------------------------------------------------------------------------
 
 std::string real_set(const std::string& name) {
   return std::string(FOVEA_SOURCE_DIR) + "/../shared/data/" + name;

@@ -3,7 +3,7 @@
 
 In fp64: logits, loss, every parameter's and input's gradient and every updated buffer to 1e-9 of the tensor's largest
 value. In fp32, where ReLU and max-pool flip under rounding for everyone: all gradients as one vector, no further from
-the twin in fp64 than twice as far as PyTorch's own fp32. Every line names the tensor that differs most.
+the twin in fp64 than twice as far as PyTorch's own fp32. Every fp64 line names the tensor that differs most.
 
 Usage: parity_test.py path/to/fovea [part of a configuration's name]. Exits with 77 where PyTorch is not installed.
 """
@@ -36,17 +36,13 @@ F64 = [
     ("default, train", {}, {}),
     ("default, eval", {}, dict(train=False)),
     ("scse, train", dict(ham_variant="scse"), {}),
-    ("concat, train", dict(mlrm_fuse="concat"), {}),
-    ("concat of two rates, eval", dict(mlrm_fuse="concat", mlrm_rates=(2, 3)), dict(train=False)),
+    ("concat of two rates, train", dict(mlrm_fuse="concat", mlrm_rates=(2, 3)), {}),
     ("rates 1,3,5 at 67x83, train", dict(mlrm_rates=(1, 3, 5)), dict(size=(67, 83))),
     ("vgg13 with bn, train", dict(backbone="vgg13", bn=True), {}),
-    ("vgg13 with bn, eval", dict(backbone="vgg13", bn=True), dict(train=False)),
-    ("vgg16, one rate, eval", dict(backbone="vgg16", mlrm_rates=(2,)), dict(train=False)),
-    ("taps 2,3,4, train", dict(taps=(2, 3, 4)), {}),
+    ("vgg16 with bn, taps 2,3,4, eval", dict(backbone="vgg16", bn=True, taps=(2, 3, 4)), dict(train=False)),
     ("taps 1,2,3, four classes, train", dict(taps=(1, 2, 3), classes=4), {}),
     ("fundus,vf late, train", dict(modalities=("fundus", "vf")), {}),
     ("fundus,vf early, train", dict(modalities=("fundus", "vf"), fusion="early"), {}),
-    ("oct of 5 slices, eval", dict(modalities=("oct",), oct_channels=5), dict(train=False)),
     (
         "late, vf and fundus missing, train",
         dict(modalities=("fundus", "vf")),
@@ -58,8 +54,8 @@ F64 = [
         dict(present=dict(vf=(0, 0))),
     ),
     (
-        "late, vf missing, eval",
-        dict(modalities=("vf", "fundus")),
+        "late, vf missing, oct of 5, eval",
+        dict(modalities=("vf", "oct"), oct_channels=5),
         dict(n=3, train=False, present=dict(vf=(0, 1, 0))),
     ),
     (
@@ -96,7 +92,7 @@ def random_weights(twin, rng):
     state = {}
     for name, tensor in twin.state_dict().items():
         a = tensor.numpy()
-        noise = rng.standard_normal(a.shape)
+        noise = rng.standard_normal(a.shape) if a.ndim == 1 or ".features." in name else 0
         if name.endswith("num_batches_tracked"):
             a = np.asarray(5)
         elif name.endswith("running_var"):
@@ -215,31 +211,32 @@ def check_f64(fovea, folder, name, options, case):
 
 
 def check_f32(fovea, folder, name, options, case):
-    """Two batches: one flipped ReLU more or less must not decide."""
-    train, ours, theirs, length = case.get("train", True), 0.0, 0.0, 0.0
+    """The median of three small batches: a ReLU that flips moves the gradients by a thousand times the rounding of all
+    the others, in whichever of the two programs it happens to; the batches are so small that few see one."""
+    train, ours, theirs = case.get("train", True), [], []
     torch.manual_seed(2)
     twin = HMVGG(**options)
-    for seed in range(2):
-        rng = np.random.default_rng(seed)
-        weights = floating(random_weights(twin, rng), "f4")
-        arrays = floating(batch(options, dict(case, n=4), rng, (64, 64)), "f4")
-        exact = run_twin(twin, floating(weights, "f8"), floating(arrays, "f8"), train)
+    weights = floating(random_weights(twin, np.random.default_rng(0)), "f4")
+    for seed in range(1, 4):
+        arrays = floating(batch(options, case, np.random.default_rng(seed), (32, 32)), "f4")
         torch_f32 = run_twin(twin, weights, arrays, train)
+        exact = run_twin(twin, floating(weights, "f8"), floating(arrays, "f8"), train)
         fovea_f32 = run_fovea(fovea, folder, options, weights, arrays, train, "f32")
         reference = gradients(exact, exact)
-        ours += np.sum((gradients(fovea_f32, exact) - reference) ** 2)
-        theirs += np.sum((gradients(torch_f32, exact) - reference) ** 2)
-        length += np.sum(reference**2)
+        length = np.linalg.norm(reference)
+        ours.append(np.linalg.norm(gradients(fovea_f32, exact) - reference) / length)
+        theirs.append(np.linalg.norm(gradients(torch_f32, exact) - reference) / length)
         if not np.allclose(fovea_f32["logits"], exact["logits"], rtol=1e-3, atol=1e-3):
             return False, "logits %s, the twin's %s" % (fovea_f32["logits"], exact["logits"])
-    ours, theirs = (float(np.sqrt(x / length)) for x in (ours, theirs))
-    return ours <= 2 * theirs, "gradients off by %.2e, PyTorch's by %.2e" % (ours, theirs)
+    good = np.median(ours) <= 2 * np.median(theirs) and max(ours) < 2e-2
+    show = lambda values: " ".join("%.1e" % v for v in sorted(values))
+    return bool(good), "gradients off by %s, PyTorch's by %s" % (show(ours), show(theirs))
 
 
 def check_start(fovea, folder, name, options, case):
     """Names, shapes and values of a model that was initialised by seed; its file loads into the twin."""
-    path, output = os.path.join(folder, "W.safetensors"), os.path.join(folder, "Y.safetensors")
-    call(fovea, ["--seed", "1", "--save-weights", path, "--output", output] + flags_of(options))
+    path = os.path.join(folder, "W.safetensors")
+    call(fovea, ["--seed", "1", "--save-weights", path] + flags_of(options))
     got = safetensors_io.load(path)
     wanted = {k: tuple(v.shape) for k, v in HMVGG(**options).state_dict().items()}
     if {k: a.shape for k, a in got.items()} != wanted:

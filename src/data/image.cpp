@@ -74,8 +74,7 @@ void check_size(const std::string& path, std::int64_t height, std::int64_t width
                      max_pixels / 1'000'000));
 }
 
-// ---- what a decoded row may hold, brought to grey or RGB
-// -------------------------------------------------------------
+// ---- what a decoded row may hold, brought to grey or RGB ----------------------------------------
 
 std::uint8_t scaled(unsigned a, unsigned b) {  // a b / 255, rounded
   const unsigned t = a * b + 128;
@@ -118,8 +117,7 @@ Image convert(int height, int width, int from, bool cmyk, Bytes&& pixels, int to
   return out;
 }
 
-// ---- JPEG
-// ------------------------------------------------------------------------------------------------------------
+// ---- JPEG ---------------------------------------------------------------------------------------
 
 struct JpegErrors {
   jpeg_error_mgr manager;  // first, so that a pointer to it is a pointer to this
@@ -249,8 +247,7 @@ bool encode_jpeg(JpegWriter& writer, const Image& image, int quality) {
   return true;
 }
 
-// ---- PNG
-// -------------------------------------------------------------------------------------------------------------
+// ---- PNG ----------------------------------------------------------------------------------------
 
 struct PngState {
   const std::uint8_t* data = nullptr;  // reading: what is left
@@ -382,8 +379,7 @@ void check_writable(const std::string& path, const Image& image) {
                      image.height, image.channels));
 }
 
-// ---- resize
-// ----------------------------------------------------------------------------------------------------------
+// ---- resize -------------------------------------------------------------------------------------
 
 constexpr int precision_bits = 32 - 8 - 2;
 

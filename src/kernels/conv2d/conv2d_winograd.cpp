@@ -79,8 +79,7 @@ Tile tile_at(const Geometry& g, std::int64_t index) {
   return {index / per_image, in_image / g.tile_columns() * 2, in_image % g.tile_columns() * 2};
 }
 
-// ---- the transforms, `lanes` channels at a time
-// --------------------------------------------------------------------
+// ---- the transforms, `lanes` channels at a time -------------------------------------------------
 
 // B^T d B of the patch under a tile; element e of channel block i goes to out[e * point_stride + at(i)].
 template <class At>
@@ -168,14 +167,14 @@ void transform_gradient(const Geometry& g, const float* dy, const Tile& tile, fl
   }
 }
 
-// G g G^T of a 3x3 filter.
-void transform_filter(const float (&g)[3][3], float (&u)[points]) {
-  float t[4][3];
+// G g G^T of `lanes` 3x3 filters at once.
+void transform_filter(const Vec (&g)[9], Vec (&u)[points]) {
+  Vec t[4][3];
   for (int s = 0; s < 3; ++s) {
-    t[0][s] = g[0][s];
-    t[1][s] = 0.5f * (g[0][s] + g[1][s] + g[2][s]);
-    t[2][s] = 0.5f * (g[0][s] - g[1][s] + g[2][s]);
-    t[3][s] = g[2][s];
+    t[0][s] = g[s];
+    t[1][s] = 0.5f * (g[s] + g[3 + s] + g[6 + s]);
+    t[2][s] = 0.5f * (g[s] - g[3 + s] + g[6 + s]);
+    t[3][s] = g[6 + s];
   }
   for (int i = 0; i < 4; ++i) {
     u[i * 4 + 0] = t[i][0];
@@ -185,30 +184,52 @@ void transform_filter(const float (&g)[3][3], float (&u)[points]) {
   }
 }
 
-// Transformed filters as [point][panel of outputs][input channel][output in the panel], outputs padded with
-// zeros to whole panels. `turned`: for the data gradient, whose outputs are the filters' channels.
-void transform_filters(const float* w, std::int64_t filters, std::int64_t channels, bool turned, float* u) {
-  const std::int64_t outputs = turned ? channels : filters, inputs = turned ? filters : channels;
-  const std::int64_t panels = round_up(outputs, panel) / panel, point_stride = panels * inputs * panel;
-  parallel_for(panels, [&](std::int64_t pi) {
-    for (std::int64_t in = 0; in < inputs; ++in) {
-      for (std::int64_t o = 0; o < panel; ++o) {
-        const std::int64_t out = pi * panel + o;
-        float g[3][3] = {}, point[points];
-        for (std::int64_t tap = 0; tap < 9 && out < outputs; ++tap) {
-          const std::int64_t filter = turned ? in : out, channel = turned ? out : in;
-          g[tap / 3][tap % 3] = w[(filter * 9 + (turned ? 8 - tap : tap)) * channels + channel];
+// The forward's transformed filters: [point][panel of filters][channel][filter in the panel]. Channels are
+// contiguous in w, so a lane is a channel, and a panel is turned from [filter][channel] to [channel][filter]
+// in a small buffer.
+void transform_filters(const float* w, std::int64_t filters, std::int64_t channels, float* u) {
+  const std::int64_t point_stride = filters * channels;
+  parallel_for(filters / panel, [&](std::int64_t pi) {
+    std::vector<float> buffer(static_cast<std::size_t>(points * panel * lanes));
+    for (std::int64_t c = 0; c < channels; c += lanes) {
+      for (std::int64_t k = 0; k < panel; ++k) {
+        Vec g[9], point[points];
+        for (std::int64_t tap = 0; tap < 9; ++tap) {
+          g[tap] = load(w + ((pi * panel + k) * 9 + tap) * channels + c);
         }
         transform_filter(g, point);
-        for (std::int64_t e = 0; e < points; ++e)
-          u[e * point_stride + (pi * inputs + in) * panel + o] = point[e];
+        for (std::int64_t e = 0; e < points; ++e) store(buffer.data() + (e * panel + k) * lanes, point[e]);
+      }
+      for (std::int64_t e = 0; e < points; ++e) {
+        const float* from = buffer.data() + e * panel * lanes;
+        float* to = u + e * point_stride + (pi * channels + c) * panel;
+        for (std::int64_t lane = 0; lane < lanes; ++lane) {
+          for (std::int64_t k = 0; k < panel; ++k) to[lane * panel + k] = from[k * lanes + lane];
+        }
       }
     }
   });
 }
 
-// ---- the products
-// --------------------------------------------------------------------------------------------------
+// The data gradient's: outputs are the filters' channels, taps are turned by 180 degrees.
+void transform_turned_filters(const float* w, std::int64_t filters, std::int64_t channels, float* u) {
+  const std::int64_t point_stride = filters * channels;
+  parallel_for(channels / panel, [&](std::int64_t pi) {
+    for (std::int64_t k = 0; k < filters; ++k) {
+      for (std::int64_t o = 0; o < panel; o += lanes) {
+        Vec g[9], point[points];
+        for (std::int64_t tap = 0; tap < 9; ++tap) {
+          g[tap] = load(w + (k * 9 + 8 - tap) * channels + pi * panel + o);
+        }
+        transform_filter(g, point);
+        float* to = u + (pi * filters + k) * panel + o;
+        for (std::int64_t e = 0; e < points; ++e) store(to + e * point_stride, point[e]);
+      }
+    }
+  });
+}
+
+// ---- the products -------------------------------------------------------------------------------
 
 // out[i][0..panel) = sum_c a[i][c] b[c][0..panel) for rows_per_product rows i.
 void multiply_panel(const float* a, std::int64_t a_stride, const float* b, std::int64_t depth, float* out,
@@ -252,19 +273,18 @@ void accumulate_panel(const float* a, const float* b, std::int64_t depth, float*
   }
 }
 
-// ---- a convolution: forward and data gradient
-// ----------------------------------------------------------------------
+// ---- a convolution: forward and data gradient ---------------------------------------------------
 
 void convolve(const Geometry& g, const float* x, const float* w, bool turned, const float* bias, bool relu,
               float* y) {
   const std::int64_t threads = omp_get_max_threads();
-  const std::int64_t panels = round_up(g.k, panel) / panel, k_padded = panels * panel;
+  const std::int64_t panels = g.k / panel;
   const std::int64_t blocks = round_up((g.tiles() + tiles_per_block - 1) / tiles_per_block, threads);
   const std::int64_t block = round_up((g.tiles() + blocks - 1) / blocks, rows_per_product);
   const std::int64_t v_stride = g.c + 16;  // not a power of two: rows would share cache sets
   const auto bytes = [](std::int64_t floats) { return static_cast<std::size_t>(floats) * sizeof(float); };
-  const std::size_t u_bytes = bytes(points * k_padded * g.c), v_bytes = bytes(points * block * v_stride);
-  const std::size_t m_bytes = bytes(points * block * k_padded);
+  const std::size_t u_bytes = bytes(points * g.k * g.c), v_bytes = bytes(points * block * v_stride);
+  const std::size_t m_bytes = bytes(points * block * g.k);
   Workspace workspace = Workspace::take(Workspace::rounded(u_bytes) +
                                         static_cast<std::size_t>(threads) *
                                             (Workspace::rounded(v_bytes) + Workspace::rounded(m_bytes)));
@@ -274,7 +294,11 @@ void convolve(const Geometry& g, const float* x, const float* w, bool turned, co
     float* v = static_cast<float*>(workspace.next(v_bytes));
     scratch.emplace_back(v, static_cast<float*>(workspace.next(m_bytes)));
   }
-  transform_filters(w, turned ? g.c : g.k, turned ? g.k : g.c, turned, u);
+  if (turned) {
+    transform_turned_filters(w, g.c, g.k, u);
+  } else {
+    transform_filters(w, g.k, g.c, u);
+  }
 
   parallel_for((g.tiles() + block - 1) / block, [&](std::int64_t index) {
     const auto [v, m] = scratch[static_cast<std::size_t>(omp_get_thread_num())];
@@ -290,18 +314,17 @@ void convolve(const Geometry& g, const float* x, const float* w, bool turned, co
         const float* b = u + (e * panels + pi) * g.c * panel;
         for (std::int64_t t = 0; t < rows; t += rows_per_product) {
           multiply_panel(v + (e * block + t) * v_stride, v_stride, b, g.c,
-                         m + (e * block + t) * k_padded + pi * panel, k_padded);
+                         m + (e * block + t) * g.k + pi * panel, g.k);
         }
       }
     }
     for (std::int64_t t = 0; t < count; ++t) {
-      transform_product(g, m + t * k_padded, block * k_padded, bias, relu, tile_at(g, begin + t), y);
+      transform_product(g, m + t * g.k, block * g.k, bias, relu, tile_at(g, begin + t), y);
     }
   });
 }
 
-// ---- the weight gradient
-// -------------------------------------------------------------------------------------------
+// ---- the weight gradient ------------------------------------------------------------------------
 
 // dw[k][tap][c] = (G^T s G)[tap], s = sums[point][k][c].
 void transform_sums(const float* sums, std::int64_t filters, std::int64_t channels, float* dw) {

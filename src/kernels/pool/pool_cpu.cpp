@@ -239,6 +239,9 @@ void max_pool_backward_cpu(const PoolProblem& p, Ports ports, Stream) {
     gather_windows(p, ports[2].as<T>(),
                    [&](std::int64_t at, std::int64_t, std::int64_t, std::int64_t r, std::int64_t s) {
                      const Index<T> tap = static_cast<Index<T>>(r * p.kernel_w + s);
+                     // Loads of dy wait for the indices, so those of the next window are asked for early.
+                     constexpr std::int64_t line = 64 / sizeof(T);
+                     for (std::int64_t c = p.c; c < 2 * p.c; c += line) __builtin_prefetch(dy + at + c);
                      return [winner = indices + at, gradient = dy + at, tap](std::int64_t c) {
                        return Index<T>(winner[c]) == tap ? gradient[c] : T(0);
                      };

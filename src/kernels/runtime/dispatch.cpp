@@ -96,8 +96,7 @@ void dispatch(const Primitive& primitive, const void* problem, Ports ports, Stre
   }
 }
 
-// ---- Selection
-// ---------------------------------------------------------------------------------------------------
+// ---- Selection ----------------------------------------------------------------------------------
 
 void Selection::prefer(Backend backend) {
   has_preferred_ = true;
@@ -146,8 +145,7 @@ Selection& selection() {
   return instance;
 }
 
-// ---- Trace
-// -------------------------------------------------------------------------------------------------------
+// ---- Trace --------------------------------------------------------------------------------------
 
 TraceSink* set_trace_sink(TraceSink* next) { return std::exchange(sink, next); }
 TraceSink* trace_sink() { return sink; }

@@ -152,8 +152,7 @@ void dispatch(const PrimitiveOf<P>& primitive, const std::type_identity_t<P>& pr
   dispatch(static_cast<const Primitive&>(primitive), &problem, ports, stream);
 }
 
-// ---- choosing a kernel
-// -------------------------------------------------------------------------------------------
+// ---- choosing a kernel --------------------------------------------------------------------------
 
 /// What the user asked for. Forced kernels win over the preferred backend, that over table order.
 class Selection {
