@@ -24,15 +24,16 @@ struct SyntheticOptions {
   int count = 120;       // eyes; two of a subject, so an odd count leaves one subject with one eye
   int image_size = 128;  // pixels, fundus photographs and B-scans alike
   std::uint64_t seed = 1;
-  double missing =
-      0;  // probability that an eye lacks its OCT volume or (each half the time) its visual field
+  double missing = 0;    // probability that an eye lacks its OCT volume or (each half the time) its visual field
   int oct_slices = 6;
 };
 
 /// Writes into `folder` (made where absent):
-///   labels.csv                  id,subject,eye,fold,label,fundus,oct,l1..l54; left fields in right-eye
-///   order, blind spot empty fundus/<id>.jpg             disc-centred crops oct/<id>/<i>_image.png B-scans
-///   from the upper to the lower retina SYNTHETIC.txt               marks the folder as such a set
+///   labels.csv                  id,subject,eye,fold,label,fundus,oct,l1..l54; left fields in right-eye order, blind
+///                               spot empty
+///   fundus/<id>.jpg             disc-centred crops
+///   oct/<id>/<i>_image.png      B-scans from the upper to the lower retina
+///   SYNTHETIC.txt               marks the folder as such a set
 /// Grades are balanced over subjects; `fold` has five parts (fewer where there are fewer than 15 subjects),
 /// balanced by grade, never parting a subject. UsageError: options out of range. Error: the folder holds
 /// anything that is not part of a synthetic set (nothing is touched then), or cannot be written. An earlier

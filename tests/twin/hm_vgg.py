@@ -1,8 +1,8 @@
 """HM-VGG in PyTorch: the twin that the tests and the benchmarks compare with.
 
-The network of arXiv 2410.24046 (Eqs. 1-11, Figs. 1-3) with the same options, defaults and parameter names as the C++
-model, in the same order, so that a state_dict of one is a state_dict of the other. Written for PyTorch 1.13 and later;
-torchvision is not needed. Images are N,C,H,W here.
+The network of arXiv 2410.24046 (Eqs. 1-11, Figs. 1-3) with the same options, defaults and parameter names
+as the C++ model, in the same order, so that a state_dict of one is a state_dict of the other. Written for
+PyTorch 1.13 and later; torchvision is not needed. Images are N,C,H,W here.
 
     model = HMVGG(modalities=("fundus", "vf"), fusion="late")
     logits = model({"fundus": x, "vf": v}, {"vf": has_vf})     # has_vf: N booleans
@@ -158,8 +158,8 @@ class HMVGG(nn.Module):
         )
 
     def forward(self, images, present=None):
-        """`images`: modality -> N,C,H,W (or one tensor, for one modality). `present`: modality -> N booleans; a
-        modality that is not in it is there for every sample."""
+        """`images`: modality -> N,C,H,W (or one tensor, for one modality). `present`: modality -> N booleans;
+        a modality that is not in it is there for every sample."""
         if not isinstance(images, dict):
             images = {self.modalities[0]: images}
         present = present or {}

@@ -1,4 +1,5 @@
-"""A small reader and writer of safetensors files with numpy, for tests: Debian has no package of the reference one.
+"""A small reader and writer of safetensors files with numpy, for tests (Debian has no package of the
+reference one).
 
 Eight bytes with the length of the header, the header as JSON, the arrays' bytes; see
 https://github.com/huggingface/safetensors for the format.
