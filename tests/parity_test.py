@@ -95,7 +95,7 @@ def flags_of(options):
 
 
 def random_weights(twin, rng):
-    """The twin's own start with every bias and statistic moved off zero and one, so that none of them hides."""
+    """The twin's own start with every bias and statistic moved off zero and one, so that none hides."""
     state = {}
     for name, tensor in twin.state_dict().items():
         a = tensor.numpy()
@@ -132,7 +132,7 @@ def floating(arrays, dtype):
 
 def run_twin(twin, weights, arrays, train):
     """One forward and backward in the dtype of the arrays; named as the probe names its output. In
-    channels_last, as images lie here: in fp32 oneDNN then sums in the same order for both (its kernels for the
+    channels_last, as images lie here: in fp32 oneDNN then sums in one order for both (its kernels for the
     other layout sum in several parts and are 2 to 4 times more accurate)."""
     dtype = torch.float64 if weights["classifier.0.weight"].dtype == np.float64 else torch.float32
     twin = twin.to(dtype).to(memory_format=torch.channels_last)
@@ -181,8 +181,8 @@ def peak(a):
 
 
 def scale_of(name, wanted):
-    """The largest value; of a bias's gradient also its weight's, since a bias before batch norm has the gradient
-    zero and what is computed is rounding."""
+    """The largest value; of a bias's gradient also its weight's, since a bias before batch norm has a gradient
+    of zero and what is computed is rounding."""
     scale = peak(wanted[name])
     if name.startswith("grad/") and name.endswith(".bias"):
         scale = max(scale, peak(wanted[name[: -len("bias")] + "weight"]))
@@ -190,7 +190,7 @@ def scale_of(name, wanted):
 
 
 def worst_difference(got, wanted):
-    """(relative difference, name); absent gradients count as zero, anything else absent or misshapen fails."""
+    """(relative difference, name); absent gradients are zeros, anything else absent or misshapen fails."""
     worst = (0.0, "none")
     for name, b in wanted.items():
         a = got.get(name)
@@ -225,8 +225,8 @@ def check_f64(fovea, folder, name, options, case):
 
 
 def check_f32(fovea, folder, name, options, case):
-    """The median of three small batches: a ReLU that flips moves the gradients by a thousand times the rounding
-    of all the others, in whichever of the two programs it happens to; the batches are so small that few see
+    """The median of three small batches: a ReLU that flips moves the gradients a thousand times as far as
+    all the rounding, in whichever of the two programs it happens to; the batches are so small that few see
     one."""
     train, ours, theirs = case.get("train", True), [], []
     torch.manual_seed(2)
