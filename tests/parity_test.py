@@ -131,16 +131,15 @@ def floating(arrays, dtype):
 
 
 def run_twin(twin, weights, arrays, train):
-    """One forward and backward in the dtype of the arrays; named as the probe names its output. In
-    channels_last, as images lie here: in fp32 oneDNN then sums in one order for both (its kernels for the
-    other layout sum in several parts and are 2 to 4 times more accurate)."""
+    """One forward and backward in the dtype of the arrays, in PyTorch's default layout (the more accurate of its two in
+    fp32: oneDNN's kernels for channels_last add in longer chains); named as the probe names its output."""
     dtype = torch.float64 if weights["classifier.0.weight"].dtype == np.float64 else torch.float32
-    twin = twin.to(dtype).to(memory_format=torch.channels_last)
+    twin = twin.to(dtype)
     twin.load_state_dict({k: torch.from_numpy(np.array(a)) for k, a in weights.items()})
     twin.train(train)
     twin.zero_grad(set_to_none=True)
     images = {
-        m: torch.from_numpy(arrays[m]).permute(0, 3, 1, 2).requires_grad_() for m in twin.modalities
+        m: torch.from_numpy(arrays[m]).permute(0, 3, 1, 2).contiguous().requires_grad_() for m in twin.modalities
     }
     masks = {m: arrays["mask/" + m] for m in images if "mask/" + m in arrays}
     present = {m: torch.from_numpy(mask.astype(bool)) for m, mask in masks.items()}

@@ -1,4 +1,4 @@
-// conv2d by Winograd's minimal filtering F(2x2, 3x3), fp32: 3x3 filters, stride 1, no dilation, no groups.
+// conv2d by Winograd's minimal filtering F(2x2, 3x3), fp32: 3x3 filters, stride 1, any dilation, no groups.
 //
 // The maths (Lavin and Gray, "Fast algorithms for convolutional neural networks", CVPR 2016). With d a 4x4
 // patch of the input, g a 3x3 filter and Y the 2x2 outputs over the patch,
@@ -10,16 +10,17 @@
 //         | 0 -1  1  0 |        | 1/2 -1/2 1/2 |
 //         | 0  1  0 -1 |        |  0    0   1  |
 //
-// so that 36 products per filter and channel become 16, and the sum over channels is 16 matrix products
-// (tiles x C)(C x K). Data gradient: the same with dy as the input, filters turned by 180 degrees and C, K
-// exchanged. Weight gradient: the transpose, dg = G^T [ sum over tiles (A dY A^T) .* (B^T d B) ] G. The
-// transforms add at most four terms and F(2x2) keeps its factors at 1 and 1/2, so rounding stays near that of
-// the direct form.
+// so that 36 products per filter and channel become 16, and the sum over channels is 16 matrix products (tiles x C)(C x K).
+// Data gradient: the same with dy as the input, filters turned by 180 degrees and C, K exchanged. Weight gradient: the
+// transpose, dg = G^T [ sum over tiles (A dY A^T) .* (B^T d B) ] G. A dilation of d makes d x d interleaved images of which
+// each is convolved alone: a tile's pixels then lie d apart.
 //
-// The idea: tiles are taken in blocks whose transformed patches and products stay in the caches; the matrix
-// products are a register-blocked loop over panels of 32 outputs. What is 4x larger than the tensors
-// themselves is never written to memory. Traffic: about that of the direct form (bytes of Cost) plus the
-// transformed filters, 16/9 of w, once.
+// Rounding: the transforms add at most four terms and F(2x2) keeps its factors at 1 and 1/2; sums run in chains of
+// `chain` terms that are then added up, where direct kernels add all 9 C in one.
+//
+// The idea: tiles are taken in blocks whose transformed patches and products stay in the caches; the matrix products are a
+// register-blocked loop over panels of 32 outputs. What is 4x larger than the tensors themselves is never written to memory.
+// Traffic: about that of the direct form (bytes of Cost) plus the transformed filters, 16/9 of w, once.
 #include <omp.h>
 
 #include <algorithm>
@@ -41,6 +42,7 @@ constexpr std::int64_t lanes = 8, rows_per_product = 6;
 constexpr std::int64_t panel = 2 * lanes;  // outputs a product keeps in registers
 constexpr std::int64_t gradient_rows = 8;  // filters a product of the weight gradient keeps
 constexpr std::int64_t points = 16;        // elements of a transformed tile
+constexpr std::int64_t chain = 64;         // terms of a sum before it is added to the whole
 constexpr std::int64_t tiles_per_block =
     70;  // transformed patches and products of a block fit the outer caches
 constexpr std::int64_t chunk_bytes = 32ll << 20;  // of transformed operands of the weight gradient
@@ -53,30 +55,60 @@ Vec all(float value) { return Vec{} + value; }
 
 std::int64_t round_up(std::int64_t value, std::int64_t to) { return (value + to - 1) / to * to; }
 
-// A stride-1 3x3 convolution from one image stack to another: the forward's x -> y, or the data gradient's dy
-// -> dx.
+// First pixels of the tiles of one axis of `size` outputs: two outputs, `dilation` apart, to a tile.
+std::vector<std::int64_t> tile_origins(std::int64_t size, std::int64_t dilation) {
+  std::vector<std::int64_t> origins;
+  for (std::int64_t residue = 0; residue < std::min(dilation, size); ++residue) {
+    for (std::int64_t at = residue; at < size; at += 2 * dilation) origins.push_back(at);
+  }
+  return origins;
+}
+
+// A stride-1 3x3 convolution from one image stack to another: the forward's x -> y, or the data gradient's dy -> dx.
 struct Geometry {
   std::int64_t n, h, w, c;  // input
   std::int64_t p, q, k;     // output
-  std::int64_t pad_h, pad_w;
-  std::int64_t tile_rows() const { return (p + 1) / 2; }
-  std::int64_t tile_columns() const { return (q + 1) / 2; }
-  std::int64_t tiles() const { return n * tile_rows() * tile_columns(); }
+  std::int64_t pad_h, pad_w, dilation_h, dilation_w;
+  std::vector<std::int64_t> rows = tile_origins(p, dilation_h), columns = tile_origins(q, dilation_w);
+  std::int64_t tiles() const { return n * static_cast<std::int64_t>(rows.size() * columns.size()); }
 };
 
 Geometry forward_geometry(const Conv2dProblem& p) {
-  return {p.n, p.h, p.w, p.c, p.out_h(), p.out_w(), p.k, p.pad_h, p.pad_w};
+  return {.n = p.n,
+          .h = p.h,
+          .w = p.w,
+          .c = p.c,
+          .p = p.out_h(),
+          .q = p.out_w(),
+          .k = p.k,
+          .pad_h = p.pad_h,
+          .pad_w = p.pad_w,
+          .dilation_h = p.dilation_h,
+          .dilation_w = p.dilation_w};
 }
 Geometry backward_geometry(const Conv2dProblem& p) {
-  return {p.n, p.out_h(), p.out_w(), p.k, p.h, p.w, p.c, 2 - p.pad_h, 2 - p.pad_w};
+  return {.n = p.n,
+          .h = p.out_h(),
+          .w = p.out_w(),
+          .c = p.k,
+          .p = p.h,
+          .q = p.w,
+          .k = p.c,
+          .pad_h = 2 * p.dilation_h - p.pad_h,
+          .pad_w = 2 * p.dilation_w - p.pad_w,
+          .dilation_h = p.dilation_h,
+          .dilation_w = p.dilation_w};
 }
 
 struct Tile {
   std::int64_t image, row, column;  // of the tile's first output pixel
 };
 Tile tile_at(const Geometry& g, std::int64_t index) {
-  const std::int64_t per_image = g.tile_rows() * g.tile_columns(), in_image = index % per_image;
-  return {index / per_image, in_image / g.tile_columns() * 2, in_image % g.tile_columns() * 2};
+  const auto columns = static_cast<std::int64_t>(g.columns.size());
+  const std::int64_t per_image = static_cast<std::int64_t>(g.rows.size()) * columns,
+                     in_image = index % per_image;
+  return {index / per_image, g.rows[static_cast<std::size_t>(in_image / columns)],
+          g.columns[static_cast<std::size_t>(in_image % columns)]};
 }
 
 // ---- the transforms, `lanes` channels at a time -------------------------------------------------
@@ -88,7 +120,8 @@ void transform_patch(const Geometry& g, const float* x, const Tile& tile, float*
   const float* from[4][4];
   for (std::int64_t i = 0; i < 4; ++i) {
     for (std::int64_t j = 0; j < 4; ++j) {
-      const std::int64_t row = tile.row - g.pad_h + i, column = tile.column - g.pad_w + j;
+      const std::int64_t row = tile.row - g.pad_h + i * g.dilation_h;
+      const std::int64_t column = tile.column - g.pad_w + j * g.dilation_w;
       const bool inside = row >= 0 && row < g.h && column >= 0 && column < g.w;
       from[i][j] = inside ? x + ((tile.image * g.h + row) * g.w + column) * g.c : nullptr;
     }
@@ -126,11 +159,12 @@ void transform_product(const Geometry& g, const float* m, std::int64_t point_str
       s[1][j] = m1 - m2 - m3;
     }
     const Vec b = bias != nullptr ? load(bias + k) : Vec{};
-    for (std::int64_t i = 0; i < 2 && tile.row + i < g.p; ++i) {
+    for (std::int64_t i = 0; i < 2 && tile.row + i * g.dilation_h < g.p; ++i) {
+      const std::int64_t row = tile.row + i * g.dilation_h;
       Vec out[2] = {s[i][0] + s[i][1] + s[i][2] + b, s[i][1] - s[i][2] - s[i][3] + b};
-      for (std::int64_t j = 0; j < 2 && tile.column + j < g.q; ++j) {
+      for (std::int64_t j = 0; j < 2 && tile.column + j * g.dilation_w < g.q; ++j) {
         if (relu) out[j] = out[j] > 0 ? out[j] : Vec{};
-        store(y + ((tile.image * g.p + tile.row + i) * g.q + tile.column + j) * g.k + k, out[j]);
+        store(y + ((tile.image * g.p + row) * g.q + tile.column + j * g.dilation_w) * g.k + k, out[j]);
       }
     }
   }
@@ -145,8 +179,9 @@ void transform_gradient(const Geometry& g, const float* dy, const Tile& tile, fl
     Half d[2][2], t[4][2];
     for (std::int64_t i = 0; i < 2; ++i) {
       for (std::int64_t j = 0; j < 2; ++j) {
-        const bool inside = tile.row + i < g.p && tile.column + j < g.q;
-        const float* from = dy + ((tile.image * g.p + tile.row + i) * g.q + tile.column + j) * g.k + k;
+        const std::int64_t row = tile.row + i * g.dilation_h, column = tile.column + j * g.dilation_w;
+        const bool inside = row < g.p && column < g.q;
+        const float* from = dy + ((tile.image * g.p + row) * g.q + column) * g.k + k;
         d[i][j] = inside ? *reinterpret_cast<const Half*>(from) : Half{};
       }
     }
@@ -231,9 +266,9 @@ void transform_turned_filters(const float* w, std::int64_t filters, std::int64_t
 
 // ---- the products -------------------------------------------------------------------------------
 
-// out[i][0..panel) = sum_c a[i][c] b[c][0..panel) for rows_per_product rows i.
-void multiply_panel(const float* a, std::int64_t a_stride, const float* b, std::int64_t depth, float* out,
-                    std::int64_t out_stride) {
+// out[i][0..panel) (+)= sum_c a[i][c] b[c][0..panel) for rows_per_product rows i.
+void multiply_panel(const float* a, std::int64_t a_stride, const float* b, std::int64_t depth, bool add,
+                    float* out, std::int64_t out_stride) {
   Vec acc[rows_per_product][2] = {};
   for (std::int64_t c = 0; c < depth; ++c) {
     const Vec b0 = load(b + c * panel), b1 = load(b + c * panel + lanes);
@@ -245,19 +280,17 @@ void multiply_panel(const float* a, std::int64_t a_stride, const float* b, std::
     }
   }
   for (std::int64_t i = 0; i < rows_per_product; ++i) {
-    store(out + i * out_stride, acc[i][0]);
-    store(out + i * out_stride + lanes, acc[i][1]);
+    for (std::int64_t half = 0; half < 2; ++half) {
+      float* to = out + i * out_stride + half * lanes;
+      store(to, add ? load(to) + acc[i][half] : acc[i][half]);
+    }
   }
 }
 
 // out[i][0..panel) += sum_t a[t][i] b[t][0..panel) for gradient_rows rows i.
 void accumulate_panel(const float* a, const float* b, std::int64_t depth, float* out,
                       std::int64_t out_stride) {
-  Vec acc[gradient_rows][2];
-  for (std::int64_t i = 0; i < gradient_rows; ++i) {
-    acc[i][0] = load(out + i * out_stride);
-    acc[i][1] = load(out + i * out_stride + lanes);
-  }
+  Vec acc[gradient_rows][2] = {};
   for (std::int64_t t = 0; t < depth; ++t) {
     const Vec b0 = load(b + t * panel), b1 = load(b + t * panel + lanes);
 #pragma GCC unroll 8
@@ -268,8 +301,10 @@ void accumulate_panel(const float* a, const float* b, std::int64_t depth, float*
     }
   }
   for (std::int64_t i = 0; i < gradient_rows; ++i) {
-    store(out + i * out_stride, acc[i][0]);
-    store(out + i * out_stride + lanes, acc[i][1]);
+    for (std::int64_t half = 0; half < 2; ++half) {
+      float* to = out + i * out_stride + half * lanes;
+      store(to, load(to) + acc[i][half]);
+    }
   }
 }
 
@@ -313,8 +348,11 @@ void convolve(const Geometry& g, const float* x, const float* w, bool turned, co
       for (std::int64_t pi = 0; pi < panels; ++pi) {
         const float* b = u + (e * panels + pi) * g.c * panel;
         for (std::int64_t t = 0; t < rows; t += rows_per_product) {
-          multiply_panel(v + (e * block + t) * v_stride, v_stride, b, g.c,
-                         m + (e * block + t) * g.k + pi * panel, g.k);
+          const float* a = v + (e * block + t) * v_stride;
+          float* out = m + (e * block + t) * g.k + pi * panel;
+          for (std::int64_t c = 0; c < g.c; c += chain) {
+            multiply_panel(a + c, v_stride, b + c * panel, std::min(chain, g.c - c), c > 0, out, g.k);
+          }
         }
       }
     }
@@ -376,8 +414,11 @@ void weight_gradient(const Geometry& g, const float* x, const float* dy, float* 
       const std::int64_t e = index / c_panels, ci = index % c_panels;
       const float* b = v + e * chunk * g.c + ci * chunk * panel;
       for (std::int64_t ki = 0; ki < k_groups; ++ki) {
-        accumulate_panel(m + e * chunk * g.k + ki * chunk * gradient_rows, b, count,
-                         sums + (e * g.k + ki * gradient_rows) * g.c + ci * panel, g.c);
+        const float* a = m + e * chunk * g.k + ki * chunk * gradient_rows;
+        float* out = sums + (e * g.k + ki * gradient_rows) * g.c + ci * panel;
+        for (std::int64_t t = 0; t < count; t += chain) {
+          accumulate_panel(a + t * gradient_rows, b + t * panel, std::min(chain, count - t), out, g.c);
+        }
       }
     });
   }
@@ -389,8 +430,8 @@ void weight_gradient(const Geometry& g, const float* x, const float* dy, float* 
 // The bounds on channels are where the saved products outweigh the transforms.
 bool conv2d_winograd_supports(const Conv2dProblem& p) {
   return p.dtype == Dtype::f32 && p.r == 3 && p.s == 3 && p.stride_h == 1 && p.stride_w == 1 &&
-         p.dilation_h == 1 && p.dilation_w == 1 && p.groups == 1 && p.pad_h <= 2 && p.pad_w <= 2 &&
-         p.c % panel == 0 && p.k % panel == 0;
+         p.groups == 1 && p.pad_h <= 2 * p.dilation_h && p.pad_w <= 2 * p.dilation_w && p.c % panel == 0 &&
+         p.k % panel == 0;
 }
 
 void conv2d_forward_winograd(const Conv2dProblem& p, Ports ports, Stream) {
