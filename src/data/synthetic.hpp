@@ -24,7 +24,8 @@ struct SyntheticOptions {
   int count = 120;       // eyes; two of a subject, so an odd count leaves one subject with one eye
   int image_size = 128;  // pixels, fundus photographs and B-scans alike
   std::uint64_t seed = 1;
-  double missing = 0;    // probability that an eye lacks its OCT volume or (each half the time) its visual field
+  double missing =
+      0;  // probability that an eye lacks its OCT volume or (each half the time) its visual field
   int oct_slices = 6;
 };
 

@@ -274,7 +274,8 @@ const std::string_view paper_note =
 
 std::span<const NamedMetric> named_metrics() { return metric_list; }
 
-const PaperRow* paper_row(std::string_view model) {
+const PaperRow* paper_row(std::string_view model, std::size_t classes) {
+  if (classes != 3) return nullptr;
   const auto found = std::find_if(paper_table.begin(), paper_table.end(),
                                   [&](const PaperRow& row) { return row.model == model; });
   return found == paper_table.end() ? nullptr : &*found;
@@ -331,7 +332,7 @@ std::string metrics_json(const Metrics& metrics) {
 }
 
 std::string metrics_table(const Metrics& metrics, std::string_view model) {
-  const PaperRow* paper = paper_row(model);
+  const PaperRow* paper = paper_row(model, metrics.classes.size());
   std::string text =
       fmt::format("  {:22} {:>7}   95 % interval{}\n", "metric", "value", paper ? "    paper" : "");
   for (const NamedMetric& metric : metric_list) {

@@ -85,7 +85,8 @@ struct PaperRow {
   std::string_view model;  // this program's name
   double precision, recall, accuracy, f1_pr;
 };
-const PaperRow* paper_row(std::string_view model);
+/// Null too where the task is not the paper's, three grades.
+const PaperRow* paper_row(std::string_view model, std::size_t classes);
 /// The row's figure for one of named_metrics(); NaN where the paper prints none.
 double paper_value(const PaperRow& row, std::string_view metric);
 extern const std::string_view paper_note;

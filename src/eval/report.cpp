@@ -92,7 +92,7 @@ std::string base64(std::string_view bytes) {
 }
 
 std::string metrics_section(const Metrics& metrics, const std::string& model) {
-  const PaperRow* paper = paper_row(model);
+  const PaperRow* paper = paper_row(model, metrics.classes.size());
   std::string html = fmt::format(
       "<div class=\"wide\"><table><thead><tr><th>metric</th><th>value</th><th>95 % "
       "interval</th>{}</tr></thead><tbody>\n",
