@@ -266,44 +266,24 @@ void transform_turned_filters(const float* w, std::int64_t filters, std::int64_t
 
 // ---- the products -------------------------------------------------------------------------------
 
-// out[i][0..panel) (+)= sum_c a[i][c] b[c][0..panel) for rows_per_product rows i.
-void multiply_panel(const float* a, std::int64_t a_stride, const float* b, std::int64_t depth, bool add,
-                    float* out, std::int64_t out_stride) {
-  Vec acc[rows_per_product][2] = {};
-  for (std::int64_t c = 0; c < depth; ++c) {
-    const Vec b0 = load(b + c * panel), b1 = load(b + c * panel + lanes);
+// out[i][0..panel) (+)= sum over d of a[i * row_stride + d * depth_stride] b[d][0..panel), for i < rows.
+template <std::int64_t rows>
+void multiply_panel(const float* a, std::int64_t row_stride, std::int64_t depth_stride, const float* b,
+                    std::int64_t depth, bool add, float* out, std::int64_t out_stride) {
+  Vec acc[rows][2] = {};
+  for (std::int64_t d = 0; d < depth; ++d) {
+    const Vec b0 = load(b + d * panel), b1 = load(b + d * panel + lanes);
 #pragma GCC unroll 16
-    for (std::int64_t i = 0; i < rows_per_product; ++i) {
-      const Vec ai = all(a[i * a_stride + c]);
+    for (std::int64_t i = 0; i < rows; ++i) {
+      const Vec ai = all(a[i * row_stride + d * depth_stride]);
       acc[i][0] += ai * b0;
       acc[i][1] += ai * b1;
     }
   }
-  for (std::int64_t i = 0; i < rows_per_product; ++i) {
+  for (std::int64_t i = 0; i < rows; ++i) {
     for (std::int64_t half = 0; half < 2; ++half) {
       float* to = out + i * out_stride + half * lanes;
       store(to, add ? load(to) + acc[i][half] : acc[i][half]);
-    }
-  }
-}
-
-// out[i][0..panel) += sum_t a[t][i] b[t][0..panel) for gradient_rows rows i.
-void accumulate_panel(const float* a, const float* b, std::int64_t depth, float* out,
-                      std::int64_t out_stride) {
-  Vec acc[gradient_rows][2] = {};
-  for (std::int64_t t = 0; t < depth; ++t) {
-    const Vec b0 = load(b + t * panel), b1 = load(b + t * panel + lanes);
-#pragma GCC unroll 8
-    for (std::int64_t i = 0; i < gradient_rows; ++i) {
-      const Vec ai = all(a[t * gradient_rows + i]);
-      acc[i][0] += ai * b0;
-      acc[i][1] += ai * b1;
-    }
-  }
-  for (std::int64_t i = 0; i < gradient_rows; ++i) {
-    for (std::int64_t half = 0; half < 2; ++half) {
-      float* to = out + i * out_stride + half * lanes;
-      store(to, load(to) + acc[i][half]);
     }
   }
 }
@@ -351,7 +331,8 @@ void convolve(const Geometry& g, const float* x, const float* w, bool turned, co
           const float* a = v + (e * block + t) * v_stride;
           float* out = m + (e * block + t) * g.k + pi * panel;
           for (std::int64_t c = 0; c < g.c; c += chain) {
-            multiply_panel(a + c, v_stride, b + c * panel, std::min(chain, g.c - c), c > 0, out, g.k);
+            multiply_panel<rows_per_product>(a + c, v_stride, 1, b + c * panel, std::min(chain, g.c - c),
+                                             c > 0, out, g.k);
           }
         }
       }
@@ -417,7 +398,8 @@ void weight_gradient(const Geometry& g, const float* x, const float* dy, float* 
         const float* a = m + e * chunk * g.k + ki * chunk * gradient_rows;
         float* out = sums + (e * g.k + ki * gradient_rows) * g.c + ci * panel;
         for (std::int64_t t = 0; t < count; t += chain) {
-          accumulate_panel(a + t * gradient_rows, b + t * panel, std::min(chain, count - t), out, g.c);
+          multiply_panel<gradient_rows>(a + t * gradient_rows, 1, gradient_rows, b + t * panel,
+                                        std::min(chain, count - t), true, out, g.c);
         }
       }
     });

@@ -1,0 +1,40 @@
+// The backward that conv2d and linear share: y = act(x * w + b), with x, w and, where ReLU was fused, y saved.
+#pragma once
+
+#include <utility>
+
+#include "autograd/engine.hpp"
+#include "kernels/pointwise/pointwise.hpp"
+
+namespace fovea {
+
+/// Records y. P has dtype, relu, x_shape() and w_shape(); `backward_weights` takes x, dy, dw, db and `backward_data`
+/// takes dy, w, dx. Both get the gradient before the activation.
+template <class P>
+Tensor record_affine(const char* name, const Tensor& y, const Tensor& x, const Tensor& w, const Tensor& b,
+                     P problem, const PrimitiveOf<P>& backward_data, const PrimitiveOf<P>& backward_weights) {
+  const bool relu = std::exchange(problem.relu, 0) != 0;
+  return record(
+      name, y, {x, w, b}, {x, w, relu ? y : Tensor{}},
+      [problem, &backward_data, &backward_weights](const Node& node, Tensor dy) -> Gradients {
+        if (const Tensor& out = node.saved_at(2)) {
+          Tensor dz = reuse_or_empty(dy);
+          dispatch(relu_backward, {.dtype = problem.dtype, .count = dy.numel()},
+                   {out.view(), dy.view(), dz.view()});
+          dy = std::move(dz);
+        }
+        Gradients g(3);
+        if (node.needs(1) || node.needs(2)) {
+          g[1] = Tensor::empty(problem.w_shape(), problem.dtype, dy.device());
+          if (node.needs(2)) g[2] = Tensor::empty({problem.w_shape()[0]}, problem.dtype, dy.device());
+          dispatch(backward_weights, problem, {node.saved_at(0).view(), dy.view(), g[1].view(), g[2].view()});
+        }
+        if (node.needs(0)) {
+          g[0] = Tensor::empty(problem.x_shape(), problem.dtype, dy.device());
+          dispatch(backward_data, problem, {dy.view(), node.saved_at(1).view(), g[0].view()});
+        }
+        return g;
+      });
+}
+
+}  // namespace fovea
