@@ -18,7 +18,7 @@ def main():
         subprocess.run([fovea, "data", "synth", eyes, "-n", "300", "--image-size", "64", "--seed", "1"], check=True)
         epochs = os.environ.get("FOVEA_DEMO_EPOCHS")  # fewer than the demo has: only that it runs is checked
         subprocess.run([fovea, "train", "-c", str(ROOT / "experiments/configs/demo.toml"), "--data", eyes,
-                        "--output", run, *(["--epochs", epochs] if epochs else [])], check=True)
+                        "--output", run, *(["--epochs", epochs, "--warmup", "0"] if epochs else [])], check=True)
         metrics = json.loads(pathlib.Path(run, "metrics.json").read_text())
         rows = [json.loads(line) for line in pathlib.Path(run, "metrics.jsonl").read_text().splitlines()]
     per_class = [sum(row) for row in metrics["confusion"]]
