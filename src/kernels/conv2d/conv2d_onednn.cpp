@@ -100,7 +100,7 @@ void conv2d_backward_data_onednn(const Conv2dProblem& p, Ports ports, Stream) {
 namespace {
 
 // For few input channels and for strides, oneDNN's weight gradient over N,H,W,C runs at a fraction of its
-// rate over its own blocked layout (read on Zen 5, 2 threads: 3 -> 64 at 224 px 33 ms against 5, 256 -> 512
+// rate over its own blocked layout (read on an EPYC with AVX-512, 2 threads: 3 -> 64 at 224 px 33 ms against 5, 256 -> 512
 // stride 2 at 56 px 62 against 41), more than the reorders of x and dy cost.
 bool prefers_blocked(const Conv2dProblem& p) { return p.c < 16 || p.stride_h > 1 || p.stride_w > 1; }
 

@@ -409,7 +409,7 @@ void weight_gradient(const Geometry& g, const float* x, const float* dy, float* 
 
 }  // namespace
 
-// The bounds on channels are where the saved products outweigh the transforms.
+// Whole panels of channels only: products and transforms then have no remainders.
 bool conv2d_winograd_supports(const Conv2dProblem& p) {
   return p.dtype == Dtype::f32 && p.r == 3 && p.s == 3 && p.stride_h == 1 && p.stride_w == 1 &&
          p.groups == 1 && p.pad_h <= 2 * p.dilation_h && p.pad_w <= 2 * p.dilation_w && p.c % panel == 0 &&
