@@ -1,0 +1,53 @@
+// cp.async on the host. See async.hpp.
+#include "simt/host/async.hpp"
+
+#include <cstring>
+
+#include "simt/host/executor.hpp"
+
+namespace simt::detail {
+namespace {
+
+void perform(const PendingCopy& copy) {
+  note_access(copy.from, std::size_t(copy.bytes), false, false, copy.site);
+  note_access(copy.to, std::size_t(copy.filled), true, false, copy.site);
+  std::memcpy(copy.to, copy.from, std::size_t(copy.bytes));
+  std::memset(static_cast<char*>(copy.to) + copy.bytes, 0, std::size_t(copy.filled - copy.bytes));
+}
+
+}  // namespace
+
+void async_copy(void* to, const void* from, int width, int bytes, Site site) {
+  check_aligned(to, std::size_t(width), site);
+  check_aligned(from, std::size_t(width), site);
+  if (bytes < 0 || bytes > width) {
+    fail(Fault::misuse, "cp.async of " + std::to_string(bytes) + " bytes into " + std::to_string(width),
+         site);
+  }
+  if (block_of_shared(to) == nullptr)
+    fail(Fault::misuse, "cp.async to an address that is not in shared memory", site);
+  Fiber& me = running();
+  std::memset(to, 0xFF, std::size_t(width));
+  me.copies.push_back({to, from, bytes, width, me.copy_group, site});
+}
+
+void async_commit(Site) { ++running().copy_group; }
+
+// Copies that no group was committed for wait for the next commit, as on the device.
+void async_wait(int groups_left, Site) {
+  Fiber& me = running();
+  std::size_t kept = 0;
+  for (const PendingCopy& copy : me.copies) {
+    if (copy.group < me.copy_group - groups_left) {
+      perform(copy);
+    } else {
+      me.copies[kept++] = copy;
+    }
+  }
+  me.copies.resize(kept);
+}
+
+bool complete_pending(Cluster&) { return false; }
+void async_end(Cluster&) {}
+
+}  // namespace simt::detail

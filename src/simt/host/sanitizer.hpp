@@ -1,0 +1,31 @@
+// What AddressSanitizer needs to know, where the program is built with it: which stack runs, and which bytes
+// of an arena nobody may touch. The executor itself is never instrumented, so the hooks are weak.
+#pragma once
+
+#include <cstddef>
+
+extern "C" {
+__attribute__((weak)) void __asan_poison_memory_region(const volatile void*, std::size_t);
+__attribute__((weak)) void __asan_unpoison_memory_region(const volatile void*, std::size_t);
+__attribute__((weak)) void __sanitizer_start_switch_fiber(void**, const void*, std::size_t);
+__attribute__((weak)) void __sanitizer_finish_switch_fiber(void*, const void**, std::size_t*);
+}
+
+namespace simt::detail {
+
+inline bool with_asan() { return __asan_poison_memory_region != nullptr; }
+inline void poison(const void* p, std::size_t bytes) {
+  if (with_asan()) __asan_poison_memory_region(p, bytes);
+}
+inline void unpoison(const void* p, std::size_t bytes) {
+  if (with_asan()) __asan_unpoison_memory_region(p, bytes);
+}
+/// Around a switch: `leave` before it (fake null: this stack ends), `enter` first thing after it.
+inline void leave_stack(void** fake, const void* next_stack, std::size_t bytes) {
+  if (with_asan()) __sanitizer_start_switch_fiber(fake, next_stack, bytes);
+}
+inline void enter_stack(void* fake, const void** previous = nullptr, std::size_t* bytes = nullptr) {
+  if (with_asan()) __sanitizer_finish_switch_fiber(fake, previous, bytes);
+}
+
+}  // namespace simt::detail
