@@ -54,6 +54,16 @@ void Selection::prefer(Backend backend) {
   preferred_ = backend;
 }
 
+void Selection::force(const Primitive& primitive, std::string_view kernel_name) {
+  if (std::none_of(primitive.kernels.begin(), primitive.kernels.end(),
+                   [&](const Kernel& k) { return kernel_name == k.name; })) {
+    fail_usage(fmt::format("'{}' has no kernel '{}'; it has {}", primitive.name, kernel_name,
+                           names_where(primitive, [](const Kernel&) { return true; })));
+  }
+  std::erase_if(forced_, [&](const auto& f) { return f.first == primitive.name; });
+  forced_.emplace_back(primitive.name, kernel_name);
+}
+
 void Selection::clear() { *this = Selection{}; }
 
 std::vector<std::string> Selection::forced() const { return assignments_; }

@@ -157,7 +157,7 @@ void DebugRun::check_red_zones(bool before) const {
     }
   }
   if (const std::string damage = take_damage_of_freed(); !damage.empty()) {
-    fail_here(fmt::format("memory outside a tensor that was freed since {}: {}", when, damage));
+    fail_here(fmt::format("memory outside a tensor freed by now {}: {}", when, damage));
   }
 }
 

@@ -160,6 +160,8 @@ class Selection {
   /// "ham.forward=fused", or "ham=fused" for every direction that has a kernel of that name. Throws
   /// UsageError for an unknown op or kernel, listing the known ones.
   void force(std::string_view assignment);
+  /// The kernel of this name on whatever device the ports lie. Throws UsageError where there is none.
+  void force(const Primitive& primitive, std::string_view kernel_name);
   void prefer(Backend backend);
   void clear();
 
