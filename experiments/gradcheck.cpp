@@ -139,7 +139,7 @@ int command_gradcheck(const Arguments& arguments) {
   if (!line.parse(arguments)) return exit_done;
   check_op(op);
   RunConfig config = line.config();
-  apply_to_process(config);
+  apply_to_process(config, DeviceUse::single_kernels);
   std::vector<Row> rows;
   const auto finish = [&](Row row) {
     if (!line.json()) print_row(row);

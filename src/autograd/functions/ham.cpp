@@ -3,10 +3,12 @@
 #include "kernels/ham/ham.hpp"
 
 #include "autograd/functions.hpp"
+#include "kernels/runtime/running.hpp"
 
 namespace fovea {
 
 Tensor ham(const Tensor& x, const HamParameters& q, HamVariant variant) {
+  const FunctionScope running("ham");
   const Shape& xs = x.shape();
   if (xs.rank() != 4 || q.fc1_weight.shape().rank() != 2) {
     fail("ham: needs x of N,H,W,C and fc1.weight of hidden,C, got " + to_string(xs) + " and " +

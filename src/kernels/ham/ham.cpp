@@ -55,13 +55,13 @@ Cost cost(const HamProblem& p) {
 using P = HamProblem;
 constexpr Kernel forward_kernels[] = {
     kernel<&ham_forward_fused, &supports_f32<P>>("fused", Backend::cpu),
-    kernel<&ham_forward_composed, &supports_all<P>>("composed", Backend::cpu),
-    kernel<&ham_forward_reference, &supports_all<P>>("reference", Backend::reference),
+    kernel<&ham_forward_composed, &supports_f32_f64<P>>("composed", Backend::cpu),
+    kernel<&ham_forward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
 };
 constexpr Kernel backward_kernels[] = {
     kernel<&ham_backward_fused, &supports_f32<P>>("fused", Backend::cpu),
-    kernel<&ham_backward_composed, &supports_all<P>>("composed", Backend::cpu),
-    kernel<&ham_backward_reference, &supports_all<P>>("reference", Backend::reference),
+    kernel<&ham_backward_composed, &supports_f32_f64<P>>("composed", Backend::cpu),
+    kernel<&ham_backward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
 };
 
 }  // namespace

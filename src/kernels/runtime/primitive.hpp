@@ -119,8 +119,8 @@ constexpr Kernel kernel(const char* name, Backend backend, bool deterministic = 
 }
 
 template <class P>
-constexpr bool supports_all(const P&) {
-  return true;
+constexpr bool supports_f32_f64(const P& problem) {
+  return problem.dtype == Dtype::f32 || problem.dtype == Dtype::f64;
 }
 template <class P>
 constexpr bool supports_f32(const P& problem) {
