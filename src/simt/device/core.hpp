@@ -37,6 +37,11 @@ __device__ __forceinline__ unsigned warp() { return linear_thread() / 32; }
 __device__ __forceinline__ void named_barrier(int id, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
+/// Arrives there and goes on: a producer's half of the barrier. `threads` counts those that arrive and those
+/// that wait.
+__device__ __forceinline__ void named_barrier_arrive(int id, int threads) {
+  asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
 
 // A cluster is one block before Hopper.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900

@@ -96,7 +96,7 @@ void for_each_live(Block& block, F&& f) {
   }
 }
 
-// All have arrived: the waiting ones and the caller.
+// All have arrived: the waiting ones and the caller. Threads that only arrived have released the barrier.
 void open_barrier(Cluster& cluster, Barrier& barrier, Fiber* caller) {
 #if defined(SIMT_CHECK)
   std::vector<const Fiber*> members;
@@ -144,8 +144,9 @@ void block_barrier(Site site) {
   arrive(barrier, block.live, Wait::block, site);
 }
 
-void named_barrier(int id, int threads, Site site) {
-  Block& block = running().block();
+namespace {
+
+Barrier& checked_named_barrier(Block& block, int id, int threads, Site site) {
   if (id < 0 || id > 15) {
     fail(Fault::misuse, "named barrier " + std::to_string(id) + " does not exist; there are 0 to 15", site);
   }
@@ -163,7 +164,24 @@ void named_barrier(int id, int threads, Site site) {
          site);
   }
   barrier.expected = unsigned(threads);
-  arrive(barrier, unsigned(threads), Wait::named, site);
+  return barrier;
+}
+
+}  // namespace
+
+void named_barrier(int id, int threads, bool waits, Site site) {
+  Cluster& cluster = *current_cluster;
+  Fiber& me = running();
+  Barrier& barrier = checked_named_barrier(me.block(), id, threads, site);
+  check_release(me, &barrier);
+  if (waits) {
+    arrive(barrier, unsigned(threads), Wait::named, site);
+    check_acquire(me, &barrier);
+    return;
+  }
+  me.site = site;
+  if (barrier.arrived++ == 0) barrier.site = site;
+  if (barrier.arrived == unsigned(threads)) open_barrier(cluster, barrier, nullptr);
 }
 
 void cluster_barrier(Site site) {
