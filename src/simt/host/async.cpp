@@ -3,6 +3,7 @@
 
 #include <cstring>
 
+#include "simt/host/checker.hpp"
 #include "simt/host/executor.hpp"
 
 namespace simt::detail {
@@ -10,6 +11,7 @@ namespace {
 
 void perform(const PendingCopy& copy) {
   note_access(copy.from, std::size_t(copy.bytes), false, false, copy.site);
+  check_arrival(copy.to, std::size_t(copy.filled));
   note_access(copy.to, std::size_t(copy.filled), true, false, copy.site);
   std::memcpy(copy.to, copy.from, std::size_t(copy.bytes));
   std::memset(static_cast<char*>(copy.to) + copy.bytes, 0, std::size_t(copy.filled - copy.bytes));
@@ -27,6 +29,7 @@ void async_copy(void* to, const void* from, int width, int bytes, Site site) {
   if (block_of_shared(to) == nullptr)
     fail(Fault::misuse, "cp.async to an address that is not in shared memory", site);
   Fiber& me = running();
+  check_in_flight(to, std::size_t(width), site);
   std::memset(to, 0xFF, std::size_t(width));
   me.copies.push_back({to, from, bytes, width, me.copy_group, site});
 }
