@@ -8,6 +8,7 @@
 #include "simt/core.hpp"
 
 namespace simt {
+inline namespace SIMT_WORLD {  // its members call this world's functions
 
 template <class T>
 class DeviceArray {
@@ -37,4 +38,5 @@ class DeviceArray {
   T* data_;
 };
 
+}  // namespace SIMT_WORLD
 }  // namespace simt

@@ -17,6 +17,9 @@ inline void check(cudaError_t status, const LaunchName& name, const char* call) 
 }
 }  // namespace detail
 
+// A namespace of this world: a program that holds both must not find the other's functions under these names.
+inline namespace SIMT_WORLD {
+
 /// How a kernel is launched. A cluster is so many blocks along x.
 struct Launch {
   dim3 grid = 1;
@@ -84,4 +87,5 @@ inline void copy_to_host(void* to, const void* from, std::size_t bytes) {
   detail::check(cudaMemcpy(to, from, bytes, cudaMemcpyDeviceToHost), "copy", "cudaMemcpy");
 }
 
+}  // namespace SIMT_WORLD
 }  // namespace simt
