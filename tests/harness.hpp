@@ -23,12 +23,24 @@ inline cases::PortTensors make_ports(const cases::PrimitiveCase& c) {
   std::uint64_t seed = 17;
   for (const PortSpec& spec : specs) {
     ++seed;
-    const bool floating = spec.dtype == Dtype::f32 || spec.dtype == Dtype::f64;
+    const bool floating = is_floating(spec.dtype);
     ports.push_back(floating && spec.role != Role::output ? cases::random_tensor(spec.shape, seed, spec.dtype)
                                                           : Tensor::zeros(spec.shape, spec.dtype));
   }
   if (c.prepare) c.prepare(problem.get(), ports);
   return ports;
+}
+
+/// The same values as `dtype` can hold them: what a kernel of that dtype is given, for its reference in double.
+inline cases::PortTensors rounded_to(const cases::PrimitiveCase& c, const cases::PortTensors& ports,
+                                     Dtype dtype) {
+  const auto problem = c.problem(dtype);
+  const PortList specs = c.primitive->ports(problem.get());
+  cases::PortTensors rounded = ports;
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    if (ports[i]) rounded[i] = ports[i].to(specs[i].dtype).to(ports[i].dtype());
+  }
+  return rounded;
 }
 
 /// A buffer with guard bands of `margin` bytes on both sides.
@@ -72,6 +84,8 @@ inline void poison(const View& view) {
     std::fill_n(view.as<float>(), view.numel(), std::numeric_limits<float>::quiet_NaN());
   } else if (view.dtype == Dtype::f64) {
     std::fill_n(view.as<double>(), view.numel(), std::numeric_limits<double>::quiet_NaN());
+  } else if (view.dtype == Dtype::bf16) {
+    std::fill_n(view.as<simt::bf16>(), view.numel(), simt::bf16(std::numeric_limits<float>::quiet_NaN()));
   } else {
     std::memset(view.data, 0xEE, static_cast<std::size_t>(view.bytes()));
   }

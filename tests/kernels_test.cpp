@@ -29,7 +29,10 @@ void expect_close(const PrimitiveCase& c, const KernelRun& got, const KernelRun&
   for (std::size_t i = 0; i < got.outputs.size(); ++i) {
     if (got.outputs[i].empty()) continue;
     const bool exact = specs[i].dtype == Dtype::u8 || specs[i].dtype == Dtype::i64;
-    const double epsilon = specs[i].dtype == Dtype::f64 ? 1e-13 : 2e-6;
+    const double epsilon = specs[i].dtype == Dtype::f64 ? 1e-13
+                           : specs[i].dtype == Dtype::bf16
+                               ? 4e-3  // half a unit in the last place, of the norm
+                               : 2e-6;
     const double error = testing::relative_error(got.outputs[i], expected.outputs[i]);
     EXPECT_LE(error, exact ? 0 : epsilon * c.tolerance) << "port '" << specs[i].name << "'";
   }
@@ -49,15 +52,18 @@ TEST_P(EveryKernel, AgreesWithTheReferenceInDouble) {
     c.primitive->check(c.problem(Dtype::f64).get());
     const KernelRun expected = testing::run_kernel(c, *reference, ports, Dtype::f64);
     EXPECT_EQ(expected.damage, "");
+    // In bf16 the inputs themselves are coarse: the reference then gets the rounded ones.
+    const cases::PortTensors coarse = testing::rounded_to(c, ports, Dtype::bf16);
+    const KernelRun coarse_expected = testing::run_kernel(c, *reference, coarse, Dtype::f64);
     for (const Kernel& kernel : primitive.kernels) {
       if (device_of(kernel.backend) != Device::cpu) continue;
-      for (const Dtype dtype : {Dtype::f32, Dtype::f64}) {
+      for (const Dtype dtype : {Dtype::f32, Dtype::f64, Dtype::bf16}) {
         if (!kernel.supports(c.problem(dtype).get())) continue;
         SCOPED_TRACE(std::string(kernel.name) + ", " + std::string(name_of(dtype)));
         ran.insert(kernel.name);
         const KernelRun once = testing::run_kernel(c, kernel, ports, dtype);
         EXPECT_EQ(once.damage, "");
-        expect_close(c, once, expected, dtype);
+        expect_close(c, once, dtype == Dtype::bf16 ? coarse_expected : expected, dtype);
         if (!kernel.deterministic) continue;
         EXPECT_EQ(once.raw, testing::run_kernel(c, kernel, ports, dtype).raw) << "two runs differ";
       }
