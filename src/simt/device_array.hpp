@@ -7,8 +7,7 @@
 
 #include "simt/core.hpp"
 
-namespace simt {
-inline namespace SIMT_WORLD {  // its members call this world's functions
+namespace simt::inline SIMT_WORLD {
 
 template <class T>
 class DeviceArray {
@@ -38,5 +37,4 @@ class DeviceArray {
   T* data_;
 };
 
-}  // namespace SIMT_WORLD
-}  // namespace simt
+}  // namespace simt::inline SIMT_WORLD

@@ -9,7 +9,7 @@
 #include "simt/error.hpp"
 #include "simt/world.hpp"
 
-namespace simt {
+namespace simt::inline on_device {
 
 using stream_t = cudaStream_t;
 
@@ -75,4 +75,4 @@ __device__ __forceinline__ T* map_shared_rank(T* pointer, unsigned) {
 }
 #endif
 
-}  // namespace simt
+}  // namespace simt::inline on_device

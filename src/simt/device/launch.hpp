@@ -5,7 +5,7 @@
 
 #include "simt/device/core.hpp"
 
-namespace simt {
+namespace simt::inline on_device {
 
 namespace detail {
 inline void check(cudaError_t status, const LaunchName& name, const char* call) {
@@ -16,9 +16,6 @@ inline void check(cudaError_t status, const LaunchName& name, const char* call) 
                                   std::to_string(name.line) + "]");
 }
 }  // namespace detail
-
-// A namespace of this world: a program that holds both must not find the other's functions under these names.
-inline namespace SIMT_WORLD {
 
 /// How a kernel is launched. A cluster is so many blocks along x.
 struct Launch {
@@ -87,5 +84,4 @@ inline void copy_to_host(void* to, const void* from, std::size_t bytes) {
   detail::check(cudaMemcpy(to, from, bytes, cudaMemcpyDeviceToHost), "copy", "cudaMemcpy");
 }
 
-}  // namespace SIMT_WORLD
-}  // namespace simt
+}  // namespace simt::inline on_device

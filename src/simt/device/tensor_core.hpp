@@ -3,7 +3,7 @@
 
 #include "simt/device/core.hpp"
 
-namespace simt {
+namespace simt::inline on_device {
 
 __device__ __forceinline__ void ldmatrix_x1(std::uint32_t& r, const void* row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x1.shared.b16 {%0}, [%1];"
@@ -71,4 +71,4 @@ __device__ __forceinline__ void mma_f64_m8n8k4(double (&d)[2], double a, double 
                : "d"(a), "d"(b));
 }
 
-}  // namespace simt
+}  // namespace simt::inline on_device

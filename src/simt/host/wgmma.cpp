@@ -60,6 +60,9 @@ std::uintptr_t address_of(const WgmmaTile& tile, int row, int k) {
 
 void check_operand(const WgmmaTile& tile, int rows, const char* name, Site site) {
   const std::string who = std::string("wgmma: operand ") + name;
+  if (block_of_shared(tile.begin) != &running().block()) {
+    fail(Fault::misuse, who + " is not in the block's shared memory", site);
+  }
   const std::uintptr_t begin = reinterpret_cast<std::uintptr_t>(tile.begin) % 1024;
   if (tile.major == Major::k && (begin >= 128 || begin % 32 != 0)) {
     fail(Fault::misaligned,
@@ -73,15 +76,11 @@ void check_operand(const WgmmaTile& tile, int rows, const char* name, Site site)
   if (tile.major == Major::mn && rows > 64 && tile.stride == 0) {
     fail(Fault::misuse, who + ": MN-major with more than 64 columns, so wgmma_mn_major needs a stride", site);
   }
-  const auto part = [&](int row, std::size_t bytes) {
-    const char* first = reinterpret_cast<const char*>(address_of(tile, row, 0) / 1024 * 1024);
-    if (block_of_shared(first) != &running().block()) {
-      fail(Fault::misuse, who + " is not in the block's shared memory", site);
-    }
-    check_range(first, bytes, "wgmma reads", site);
-  };
-  const int step = tile.major == Major::k ? 8 : 64;
-  for (int row = 0; row < rows; row += step) part(row, tile.major == Major::k ? 1024 : 2048);
+  const bool k_major = tile.major == Major::k;
+  for (int row = 0; row < rows; row += k_major ? 8 : 64) {
+    const std::uintptr_t part = address_of(tile, row, 0) / 1024 * 1024;
+    check_range(reinterpret_cast<const void*>(part), k_major ? 1024 : 2048, "wgmma reads", site);
+  }
 }
 
 // ---- issuing
