@@ -466,18 +466,18 @@ void work(Job& job) {
 }
 
 unsigned workers() {
-#if defined(SIMT_CHECK)
-  return 1;  // the checker's shadow memory is not locked
-#else
   static const unsigned count = workers_from_environment();
+#if defined(SIMT_CHECK)
+  return std::min(count, 1u);  // the checker's shadow memory is not locked
+#else
   return count;
 #endif
 }
 
 void check_launch(const LaunchName& name, const Launch& l) {
   const auto refuse = [&](const std::string& why) {
-    throw Error(Fault::launch, "kernel '" + std::string(name.text) + "': " + why + " [" +
-                                   to_string(Site{name.file, name.line}) + "]");
+    abandon(Error(Fault::launch, "kernel '" + std::string(name.text) + "': " + why + " [" +
+                                     to_string(Site{name.file, name.line}) + "]"));
   };
   const std::uint64_t threads = std::uint64_t(l.block.x) * l.block.y * l.block.z;
   const std::string shape = to_string(uint3{l.grid.x, l.grid.y, l.grid.z}) + " blocks of " +
