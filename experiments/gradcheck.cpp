@@ -139,7 +139,8 @@ int command_gradcheck(const Arguments& arguments) {
   if (!line.parse(arguments)) return exit_done;
   check_op(op);
   RunConfig config = line.config();
-  apply_to_process(config);
+  apply_to_process(config, DeviceUse::single_kernels);
+  const Device device = parse_device(config.device);
   std::vector<Row> rows;
   const auto finish = [&](Row row) {
     if (!line.json()) print_row(row);
@@ -150,9 +151,10 @@ int command_gradcheck(const Arguments& arguments) {
   for (const GradCell& cell : cases::gradcheck_cells(op == whole_model ? "no op" : op)) {
     if (!wanted(cell, config.kernels)) continue;
     finish({cell.grad_case->op, cell.grad_case->label, cell.kernel.empty() ? "composed" : cell.kernel,
-            cases::run_cell(cell)});
+            cases::run_cell(cell, device)});
   }
-  if (config.kernels.empty() && (op.empty() || op == whole_model)) finish(check_whole_model());
+  const bool whole = op == whole_model || (op.empty() && device == Device::cpu);
+  if (config.kernels.empty() && whole) finish(check_whole_model());
   const auto count = [&](CellStatus status) {
     return std::count_if(rows.begin(), rows.end(), [&](const Row& r) { return r.outcome.status == status; });
   };

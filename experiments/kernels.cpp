@@ -1,10 +1,12 @@
 // fovea kernels: every primitive, its kernels, which of them run here, and which one is taken by default.
 //
 // What a kernel supports depends on the problem; the cases of the tests stand for "problems", so the table
-// says for how many of them, in f32 and in f64, a kernel can be used.
+// says for how many of them, in f32, f64 and bf16, a kernel can be used. A name may have a row for the CPU and one
+// for the device; the default is among the rows of the device asked for.
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
 
 #include "cases/case.hpp"
@@ -24,26 +26,36 @@ struct Row {
 };
 
 struct Support {
-  int cases = 0, f32 = 0, f64 = 0;
+  int cases = 0;
+  std::array<int, 3> by_dtype{};  // of float_types
 };
+
+constexpr std::array float_types{Dtype::f32, Dtype::f64, Dtype::bf16};
 
 Support support_of(const Primitive& primitive, const Kernel& kernel) {
   Support s;
   for (const cases::PrimitiveCase& c : cases::primitive_cases()) {
     if (c.primitive != &primitive) continue;
     ++s.cases;
-    s.f32 += kernel.supports(c.problem(Dtype::f32).get());
-    s.f64 += kernel.supports(c.problem(Dtype::f64).get());
+    for (std::size_t i = 0; i < float_types.size(); ++i) {
+      s.by_dtype[i] += kernel.supports(c.problem(float_types[i]).get());
+    }
   }
   return s;
 }
 
-// "f32 only", "f32 only, some problems", or empty.
+// "f32 only", "f32 and bf16, some problems only", or empty: f32 and f64 are what a kernel takes by default.
 std::string limits(const Support& s) {
+  std::vector<std::string_view> taken;
+  for (std::size_t i = 0; i < float_types.size(); ++i) {
+    if (s.by_dtype[i] > 0) taken.push_back(name_of(float_types[i]));
+  }
   std::string text;
-  if (s.f64 == 0 && s.f32 > 0) text = "f32 only";
-  if (s.f32 == 0 && s.f64 > 0) text = "f64 only";
-  if (std::max(s.f32, s.f64) < s.cases) text += text.empty() ? "some problems only" : ", some problems only";
+  if (taken.size() == 1) text = fmt::format("{} only", taken[0]);
+  if (taken.size() > 1 && s.by_dtype[2] > 0) text = fmt::format("{}", fmt::join(taken, " and "));
+  if (*std::max_element(s.by_dtype.begin(), s.by_dtype.end()) < s.cases) {
+    text += text.empty() ? "some problems only" : ", some problems only";
+  }
   return text;
 }
 
@@ -57,7 +69,7 @@ std::vector<Row> rows_of(const Primitive& primitive, Device device) {
   }
   // The default is what dispatch() would take for the cases of this op: most of those in f32, else in f64.
   std::vector<int> chosen(rows.size());
-  for (const Dtype dtype : {Dtype::f32, Dtype::f64}) {
+  for (const Dtype dtype : float_types) {
     if (std::any_of(chosen.begin(), chosen.end(), [](int n) { return n > 0; })) break;
     for (const cases::PrimitiveCase& c : cases::primitive_cases()) {
       if (c.primitive != &primitive) continue;
@@ -82,9 +94,12 @@ std::vector<Row> rows_of(const Primitive& primitive, Device device) {
     std::string reason;
     if (row.is_default) {
       reason = std::string(selection().reason(primitive));
-      const bool first =
-          &row == &*std::find_if(rows.begin(), rows.end(), [](const Row& r) { return r.available; });
+      const bool first = &row == &*std::find_if(rows.begin(), rows.end(), [&](const Row& r) {
+        return device_of(r.kernel->backend) == device;
+      });
       if (!first && reason == "first in the table") reason = "first that takes most problems";
+    } else if (device_of(row.kernel->backend) != device) {
+      reason = fmt::format("runs on {}", name_of(device_of(row.kernel->backend)));
     } else if (taken != nullptr) {
       reason = &row > taken ? fmt::format("after {}", taken->kernel->name)
                             : std::string("before it where it can be used");
@@ -147,7 +162,7 @@ int command_kernels(const Arguments& arguments) {
   line.flag("--plans", plans, "also what CUDA libraries planned for the shapes they have seen");
   if (!line.parse(arguments)) return exit_done;
   RunConfig config = line.config();
-  apply_to_process(config);
+  apply_to_process(config, DeviceUse::single_kernels);
   std::vector<Row> rows;
   for (const Primitive* p : primitives_of(op)) {
     const std::vector<Row> more = rows_of(*p, parse_device(config.device));

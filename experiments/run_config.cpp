@@ -13,7 +13,9 @@
 #include <system_error>
 
 #include "data/csv.hpp"
+#include "kernels/runtime/debug.hpp"
 #include "kernels/runtime/error.hpp"
+#include "kernels/runtime/memory.hpp"
 #include "kernels/runtime/names.hpp"
 #include "kernels/runtime/primitive.hpp"
 
@@ -169,6 +171,26 @@ ConfigKey image_size() {
   return key;
 }
 
+// Written as exact bytes with the largest unit that divides them.
+std::string limit_text(std::int64_t bytes) {
+  if (bytes == 0) return "none";
+  for (const auto& [unit, shift] : {std::pair("GiB", 30), std::pair("MiB", 20), std::pair("KiB", 10)}) {
+    if (bytes % (std::int64_t{1} << shift) == 0) return fmt::format("{}{}", bytes >> shift, unit);
+  }
+  return fmt::format("{}", bytes);
+}
+
+ConfigKey memory_limit_key() {
+  ConfigKey key = base_key({"memory_limit", "--memory-limit", "SIZE",
+                            "the most that all tensors may take, as in 2GiB (none)", KeyGroup::everywhere});
+  key.is_text = true;
+  key.get = [](const RunConfig& c) { return limit_text(c.memory_limit); };
+  key.set = [](RunConfig& c, std::string_view value) {
+    c.memory_limit = value == "none" ? 0 : parse_bytes(std::string(value));
+  };
+  return key;
+}
+
 ConfigKey seed() {
   ConfigKey key = base_key({"seed", "--seed", "N", "of everything random (0)", KeyGroup::everywhere});
   key.get = [](const RunConfig& c) { return fmt::format("{}", c.seed); };
@@ -240,6 +262,10 @@ std::vector<ConfigKey> make_keys() {
       text<PLACE(backend)>({"backend", "--backend", "", "prefer a backend for every op that has it", every},
                            {"none", "reference", "cpu", "onednn", "simt", "cudnn", "cuda"}),
       seed(),
+      memory_limit_key(),
+      boolean<PLACE(debug)>({"debug", "--debug", "",
+                             "look for writes outside tensors, holes and NaN after every kernel (slow)",
+                             every}),
       integer<PLACE(threads)>({"threads", "--threads", "N", "0: all processors (0)", every}, 0, 4096),
   };
 }
@@ -403,8 +429,11 @@ void resolve(RunConfig& config) {
   if (config.classes > 0) config.model.classes = config.classes;
 }
 
-void apply_to_process(RunConfig& config) {
-  config.device = name_of(resolve_device(config.device));
+void apply_to_process(RunConfig& config, DeviceUse use) {
+  const Device device = resolve_device(config.device, use);
+  config.device = name_of(device);
+  set_memory_limit(device, config.memory_limit);
+  set_debug(config.debug);
   if (config.threads > 0) omp_set_num_threads(static_cast<int>(config.threads));
   config.threads = omp_get_max_threads();
   for (const std::string& assignment : config.kernels) selection().force(assignment);

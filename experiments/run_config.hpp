@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "data/augment.hpp"
+#include "kernels/device_choice.hpp"
 #include "models/zoo.hpp"
 #include "nn/optimizer.hpp"
 #include "nn/schedule.hpp"
@@ -56,6 +57,8 @@ struct RunConfig {
   std::int64_t workers = 1;          // decoding threads
   std::vector<std::string> kernels;  // forced, OP=NAME
   std::string backend = "none";      // preferred
+  std::int64_t memory_limit = 0;     // bytes that all tensors may come to; 0: none
+  bool debug = false;                // red zones, poisoned outputs, NaN checks after every kernel
 };
 
 /// Which commands have a flag for a key.
@@ -99,8 +102,8 @@ void set_assignment(RunConfig& config, std::string_view assignment);
 /// model; what only a CUDA device can do refused.
 void resolve(RunConfig& config);
 
-/// Makes this process the one that the config wants (device, threads, kernels), and puts into the config what
-/// "auto" came to.
-void apply_to_process(RunConfig& config);
+/// Makes this process the one that the config wants (device, memory, debug mode, threads, kernels), and puts into
+/// the config what "auto" came to. Before any tensor is made.
+void apply_to_process(RunConfig& config, DeviceUse use = DeviceUse::whole_model);
 
 }  // namespace fovea

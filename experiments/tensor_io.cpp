@@ -13,15 +13,16 @@
 namespace fovea {
 
 SafetensorsEntry entry_of(std::string name, const Tensor& tensor) {
-  constexpr std::array names{"F32", "F64", "U8", "I64"};  // in Dtype's order
-  const View view = tensor.view();
+  constexpr std::array names{"F32", "F64", "U8", "I64", "BF16"};  // in Dtype's order
+  const Tensor on_host = tensor.to(Device::cpu);
+  const View view = on_host.view();
   std::vector<std::int64_t> dims;
   for (int i = 0; i < view.shape.rank(); ++i) dims.push_back(view.shape[i]);
   return {.name = std::move(name),
           .dtype = names[static_cast<std::size_t>(view.dtype)],
           .shape = std::move(dims),
           .data = {static_cast<const std::byte*>(view.data), static_cast<std::size_t>(view.bytes())},
-          .owner = std::make_shared<Tensor>(tensor)};
+          .owner = std::make_shared<Tensor>(on_host)};
 }
 
 Tensor tensor_of(const SafetensorsEntry& entry, Dtype floating) {

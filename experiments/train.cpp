@@ -15,7 +15,9 @@ namespace fovea {
 namespace {
 
 // Keys that change how fast a run is, not what it comes to.
-bool may_change(const std::string& key) { return key == "workers"; }
+bool may_change(const std::string& key) {
+  return key == "workers" || key == "memory_limit" || key == "debug";
+}
 
 // A run goes on as it began; anything typed beside --resume may only repeat its configuration.
 void check_unchanged(const RunConfig& before, const RunConfig& now) {

@@ -9,9 +9,11 @@
 #include <optional>
 #include <span>
 
+#include "batch_fit.hpp"
 #include "data/csv.hpp"
 #include "eval/epoch_log.hpp"
 #include "interrupts.hpp"
+#include "kernels/cpu/workspace.hpp"
 #include "kernels/runtime/error.hpp"
 #include "kernels/runtime/trace.hpp"
 #include "nn/state.hpp"
@@ -164,6 +166,7 @@ double Trainer::seconds_now() const { return position_.seconds + now_s() - epoch
 
 void Trainer::save() {
   const double begin = now_s();
+  optimizer_.zero_grad();  // no part of the state, and their room is needed for weights in the file's layout
   folder_.save(*model_, optimizer_, position_);
   saved_at_ = now_s();
   save_seconds_ = saved_at_ - begin;
@@ -190,18 +193,30 @@ bool Trainer::train_epoch() {
     if (!training_.next(batch)) fail("the loader ended before the epoch did");
     if (steps_here_ == 0) {
       TraceTotals totals;
-      train_step(batch);
+      step_or_explain(batch);
       add_kernels(totals, kernels_);
     } else {
-      train_step(batch);
+      step_or_explain(batch);
     }
     show_progress();
   }
   return true;
 }
 
-void Trainer::train_step(const Batch& batch) {
-  const auto n = static_cast<std::int64_t>(batch.samples.size());
+void Trainer::step_or_explain(const Batch& batch) {
+  std::optional<OutOfMemory> failure;
+  try {
+    train_step(batch);
+  } catch (const OutOfMemory& error) {
+    failure = error;
+  }
+  // Only here, outside the handler, are all tensors of the step gone.
+  if (failure) fail_memory(*failure, batch);
+}
+
+// The gradients of the step before go first: the forward needs their room for its activations.
+Tensor Trainer::forward_backward(const Batch& batch) {
+  optimizer_.zero_grad();
   const Tensor logits = model_->forward(
       model_input(batch, config_),
       {.stochastic = true, .seed = config_.seed, .step = static_cast<std::uint64_t>(position_.step)});
@@ -211,8 +226,13 @@ void Trainer::train_step(const Batch& batch) {
     fail(fmt::format("the loss is {} at step {}; try a lower --lr or --clip 1", last_loss_,
                      position_.step + 1));
   }
-  optimizer_.zero_grad();
   loss.backward();
+  return loss;
+}
+
+void Trainer::train_step(const Batch& batch) {
+  const auto n = static_cast<std::int64_t>(batch.samples.size());
+  forward_backward(batch);
   learning_rate_ = learning_rate_at(schedule_, position_.step);
   optimizer_.step(learning_rate_);
   ++position_.step;
@@ -220,6 +240,36 @@ void Trainer::train_step(const Batch& batch) {
   ++steps_here_;
   position_.samples += n;
   position_.loss_sum += last_loss_ * static_cast<double>(n);
+}
+
+// Without an update, so that what is tried has the same parameters each time. Twice, since the second step begins
+// with the workspace that the first one's kernels made.
+std::optional<std::int64_t> Trainer::peak_of_step(const Batch& batch) {
+  const Device device = parse_device(config_.device);
+  optimizer_.zero_grad();
+  Workspace::release();
+  reset_peak_memory(device);
+  try {
+    forward_backward(batch);
+    forward_backward(batch);
+  } catch (const OutOfMemory&) {
+    return std::nullopt;
+  }
+  return memory_use(device).peak;
+}
+
+void Trainer::fail_memory(const OutOfMemory& error, const Batch& batch) {
+  const auto n = static_cast<std::int64_t>(batch.samples.size());
+  const MemoryRequest& request = error.request();
+  const std::int64_t fits =
+      largest_fitting_batch(n, request.most > 0 ? request.most : request.in_use + request.bytes,
+                            [&](std::int64_t samples) { return peak_of_step(first_of(batch, samples)); });
+  if (fits == 0) {
+    fail(fmt::format("{}; not even a batch of 1 fits: try a smaller --image-size or another model",
+                     sentence_of(request)));
+  }
+  fail(fmt::format("{}; a batch of {} is too large, and the largest that fits is {}: use --batch {}",
+                   sentence_of(request), n, fits, fits));
 }
 
 void Trainer::show_progress() {
@@ -243,6 +293,7 @@ bool Trainer::is_better(const Outcome& v) const {
 // that says the epoch is done comes last, and going on from the one before repeats both.
 bool Trainer::end_epoch() {
   const double trained = seconds_now();
+  optimizer_.zero_grad();
   const Outcome validation = predict_all(*model_, validation_, dataset_, config_, [&](int done) {
     progress_.update(fmt::format("epoch {}/{}  validation {}/{}", position_.epoch + 1, config_.epochs, done,
                                  validation_.batches()));

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "batches.hpp"
+#include "kernels/runtime/memory.hpp"
 #include "nn/optimizer.hpp"
 #include "nn/schedule.hpp"
 #include "progress.hpp"
@@ -38,7 +39,11 @@ class Trainer {
  private:
   bool train_epoch();
   bool end_epoch();
+  void step_or_explain(const Batch& batch);
   void train_step(const Batch& batch);
+  Tensor forward_backward(const Batch& batch);
+  std::optional<std::int64_t> peak_of_step(const Batch& batch);
+  [[noreturn]] void fail_memory(const OutOfMemory& error, const Batch& batch);
   bool is_better(const Outcome& validation) const;
   void show_progress();
   void save();

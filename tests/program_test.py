@@ -3,6 +3,7 @@ import csv
 import json
 import math
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -121,6 +122,7 @@ class ProgramTest(unittest.TestCase):
             (["train", "--backend", "onedn", *data, *out], "did you mean 'onednn'?"),
             (["train", "--dtype", "f16", *data, *out], "dtype cannot be 'f16'"),
             (["train", "--amp", *data, *out], "CUDA"),
+            (["train", "--memory-limit", "2GB", *data, *out], "'2GB' is not a number of bytes, as in 2GiB"),
             (["train", *out], "--data PATH"),
             (["train", *data], "--output DIR"),
             (["train", "-c", self.path("none.toml"), *data, *out], "none.toml"),
@@ -249,6 +251,50 @@ class ProgramTest(unittest.TestCase):
         for name in ["config.toml", "predictions.csv", "metrics.json"]:
             self.assertEqual(read(again, name), read(self.run_folder, name), name)
         shutil.rmtree(again)
+
+    # ---- memory, debug mode, devices
+
+    def test_out_of_memory_names_the_largest_batch_that_fits(self):
+        fixed = ["train", "--data", self.data, "--modalities", "fundus", "--image-size", "64", "--epochs", "1", "--opt", "sgd",
+                 "--threads", "1"]
+
+        def train(limit, batch):
+            shutil.rmtree(self.path("limited"), ignore_errors=True)
+            return run(*fixed, "--memory-limit", limit, "-b", str(batch), "--output", self.path("limited"))
+
+        def peak(batch):  # of this machine: scratch memory depends on its instruction set
+            return int(re.search(r"peak memory: tensors (\d+) MiB", train("none", batch).stderr)[1])
+
+        limit = f"{(peak(2) + peak(12)) // 2}MiB"
+        failed = train(limit, 12)
+        self.assertEqual(failed.returncode, 1, failed.stderr)
+        line = failed.stderr.splitlines()[-1]
+        self.assertRegex(line, r"^fovea: .+: out of memory on cpu: a (tensor of [0-9x]+ f32|buffer) needs .+, and .+ of [0-9.]+ MiB "
+                               r"are in use; a batch of 12 is too large, and the largest that fits is \d+: use --batch \d+$")
+        self.assertEqual(failed.stderr.count("fovea: "), 1)
+        fits = int(re.search(r"--batch (\d+)", line)[1])
+        self.assertEqual(train(limit, fits).returncode, 0)
+        self.assertIn(f"the largest that fits is {fits}:", train(limit, fits + 1).stderr)
+        self.assertIn("not even a batch of 1 fits", train(f"{peak(1) - 20}MiB", 4).stderr)
+        tiny = train("1MiB", 4)
+        self.assertEqual(tiny.returncode, 1)
+        self.assertIn("of 1.0 MiB are in use", tiny.stderr)
+
+    def test_debug_mode_changes_nothing(self):
+        config = os.path.join(self.run_folder, "config.toml")
+        debugged = self.path("debugged")
+        self.expect(0, "train", "-c", config, "--debug", "--output", debugged)
+        self.assertEqual(read(debugged, "predictions.csv"), read(self.run_folder, "predictions.csv"))
+        self.assertIn("debug = true", read(debugged, "config.toml"))
+        shutil.rmtree(debugged)
+
+    def test_a_device_that_cannot_be_used_is_one_sentence(self):
+        result = run("train", "--data", self.data, "--device", "cuda", "--output", self.path("on_device"))
+        if result.returncode == 0:
+            self.skipTest("every op runs on this machine's device")
+        self.assertEqual(result.returncode, 1, result.stderr)
+        self.assertRegex(result.stderr, r"^fovea: [^\n]+; use --device cpu\n$")
+        self.assertFalse(os.path.exists(self.path("on_device")))
 
     # ---- probe, gradcheck, kernels
 

@@ -9,6 +9,7 @@
 
 #include "kernels/pointwise/pointwise.hpp"
 #include "kernels/runtime/error.hpp"
+#include "kernels/runtime/running.hpp"
 
 namespace fovea {
 
@@ -147,7 +148,10 @@ class Walk {
 
   void run_node(Node& node, Tensor gradient) {
     Gradients gradients(node.inputs.size());
-    if (gradient) gradients = node.backward(node, std::move(gradient));
+    if (gradient) {
+      const FunctionScope running(node.name, true);
+      gradients = node.backward(node, std::move(gradient));
+    }
     if (gradients.size() != node.inputs.size()) {
       fail(fmt::format("backward of '{}' returned {} gradients for {} inputs", node.name, gradients.size(),
                        node.inputs.size()));
@@ -187,7 +191,7 @@ void Tensor::backward(const Tensor& dy) const {
   if (!seed) {
     if (numel() != 1)
       fail(fmt::format("backward() of a tensor of {} needs a gradient to start from", to_string(shape())));
-    seed = Tensor::full(shape(), 1.0, dtype());
+    seed = Tensor::full(shape(), 1.0, dtype(), device());
   }
   if (seed.shape() != shape() || seed.dtype() != dtype()) {
     fail(fmt::format("backward() of a tensor of {} got a seed of {}", to_string(shape()),

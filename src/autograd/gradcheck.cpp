@@ -11,35 +11,49 @@
 namespace fovea {
 namespace {
 
-std::vector<double> evaluate(const TensorFunction& function, const std::vector<Tensor>& inputs) {
+// The inputs where the function runs. Elements are perturbed on the CPU.
+std::vector<Tensor> placed(const std::vector<Tensor>& inputs, Device device) {
+  if (device == Device::cpu) return inputs;
+  std::vector<Tensor> moved;
+  for (const Tensor& t : inputs) {
+    moved.push_back(t.detach().to(device));
+    moved.back().set_requires_grad(true);
+  }
+  return moved;
+}
+
+std::vector<double> evaluate(const TensorFunction& function, const std::vector<Tensor>& inputs,
+                             Device device) {
   NoGrad no_grad;
-  return function(inputs).to_doubles();
+  return function(placed(inputs, device)).to_doubles();
 }
 
 // Column j of the numeric Jacobian: d output / d element `at` of `inputs[i]`.
 std::vector<double> numeric_column(const TensorFunction& function, std::vector<Tensor>& inputs, std::size_t i,
-                                   std::int64_t at, double eps) {
+                                   std::int64_t at, const GradcheckOptions& options) {
   double& element = inputs[i].data<double>()[at];
   const double before = element;
-  element = before + eps;
-  std::vector<double> column = evaluate(function, inputs);
-  element = before - eps;
-  const std::vector<double> below = evaluate(function, inputs);
+  element = before + options.eps;
+  std::vector<double> column = evaluate(function, inputs, options.device);
+  element = before - options.eps;
+  const std::vector<double> below = evaluate(function, inputs, options.device);
   element = before;
-  for (std::size_t k = 0; k < column.size(); ++k) column[k] = (column[k] - below[k]) / (2 * eps);
+  for (std::size_t k = 0; k < column.size(); ++k) column[k] = (column[k] - below[k]) / (2 * options.eps);
   return column;
 }
 
 // Row k of the analytic Jacobian: the gradients of output element k to all inputs.
-std::vector<std::vector<double>> analytic_row(const TensorFunction& function, std::vector<Tensor>& inputs,
-                                              std::int64_t k) {
-  for (Tensor& t : inputs) t.zero_grad();
-  Tensor y = function(inputs);
+std::vector<std::vector<double>> analytic_row(const TensorFunction& function,
+                                              const std::vector<Tensor>& inputs, std::int64_t k,
+                                              Device device) {
+  std::vector<Tensor> leaves = placed(inputs, device);
+  for (Tensor& t : leaves) t.zero_grad();
+  Tensor y = function(leaves);
   Tensor seed = Tensor::zeros(y.shape(), Dtype::f64);
   seed.data<double>()[k] = 1.0;
-  y.backward(seed);
+  y.backward(seed.to(device));
   std::vector<std::vector<double>> row;
-  for (const Tensor& t : inputs) {
+  for (const Tensor& t : leaves) {
     row.push_back(t.grad() ? t.grad().to_doubles()
                            : std::vector<double>(static_cast<std::size_t>(t.numel()), 0.0));
   }
@@ -55,14 +69,16 @@ GradcheckResult gradcheck(const TensorFunction& function, std::vector<Tensor> in
     t = t.clone();
     t.set_requires_grad(true);
   }
-  const auto outputs = static_cast<std::int64_t>(evaluate(function, inputs).size());
+  const auto outputs = static_cast<std::int64_t>(evaluate(function, inputs, options.device).size());
   std::vector<std::vector<std::vector<double>>> analytic;
-  for (std::int64_t k = 0; k < outputs; ++k) analytic.push_back(analytic_row(function, inputs, k));
+  for (std::int64_t k = 0; k < outputs; ++k) {
+    analytic.push_back(analytic_row(function, inputs, k, options.device));
+  }
 
   GradcheckResult result;
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     for (std::int64_t at = 0; at < inputs[i].numel(); ++at) {
-      const std::vector<double> column = numeric_column(function, inputs, i, at, options.eps);
+      const std::vector<double> column = numeric_column(function, inputs, i, at, options);
       for (std::size_t k = 0; k < column.size(); ++k) {
         const double a = analytic[k][i][static_cast<std::size_t>(at)], n = column[k];
         const double error = std::abs(a - n) / (options.atol + options.rtol * std::abs(n));

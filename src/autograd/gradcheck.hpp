@@ -17,6 +17,7 @@ struct GradcheckOptions {
   double eps = 1e-6;
   double atol = 1e-6;
   double rtol = 1e-5;
+  Device device = Device::cpu;  // where the function runs; inputs are given on the CPU
 };
 
 struct GradcheckResult {

@@ -3,10 +3,11 @@
 
 #include <fmt/format.h>
 
-#include <cstring>
+#include <algorithm>
 
 #include "autograd/engine.hpp"
 #include "kernels/runtime/error.hpp"
+#include "kernels/runtime/memory.hpp"
 
 namespace fovea {
 
@@ -21,21 +22,6 @@ namespace {
 
 thread_local bool recording = true;
 
-template <class F>
-decltype(auto) visit_any(Dtype dtype, F&& f) {
-  switch (dtype) {
-    case Dtype::f32:
-      return f(float{});
-    case Dtype::f64:
-      return f(double{});
-    case Dtype::u8:
-      return f(std::uint8_t{});
-    case Dtype::i64:
-      return f(std::int64_t{});
-  }
-  fail("a tensor has an unknown dtype");
-}
-
 }  // namespace
 
 bool grad_enabled() { return recording; }
@@ -45,7 +31,7 @@ NoGrad::~NoGrad() { recording = before_; }
 Tensor Tensor::empty(const Shape& shape, Dtype dtype, Device device) {
   Tensor t;
   t.impl_ = std::make_shared<Impl>();
-  t.impl_->storage = std::make_shared<Storage>(shape.numel() * size_of(dtype), device);
+  t.impl_->storage = std::make_shared<Storage>(shape, dtype, device);
   t.impl_->shape = shape;
   t.impl_->dtype = dtype;
   return t;
@@ -53,12 +39,12 @@ Tensor Tensor::empty(const Shape& shape, Dtype dtype, Device device) {
 
 Tensor Tensor::zeros(const Shape& shape, Dtype dtype, Device device) {
   Tensor t = empty(shape, dtype, device);
-  std::memset(t.view().data, 0, static_cast<std::size_t>(t.view().bytes()));
+  fill_bytes(t.view(), 0);
   return t;
 }
 
-Tensor Tensor::full(const Shape& shape, double value, Dtype dtype) {
-  Tensor t = empty(shape, dtype);
+Tensor Tensor::full(const Shape& shape, double value, Dtype dtype, Device device) {
+  Tensor t = empty(shape, dtype, device);
   t.fill(value);
   return t;
 }
@@ -80,6 +66,7 @@ template Tensor Tensor::from<float>(std::span<const float>, const Shape&, Dtype)
 template Tensor Tensor::from<double>(std::span<const double>, const Shape&, Dtype);
 template Tensor Tensor::from<std::int64_t>(std::span<const std::int64_t>, const Shape&, Dtype);
 template Tensor Tensor::from<std::uint8_t>(std::span<const std::uint8_t>, const Shape&, Dtype);
+template Tensor Tensor::from<simt::bf16>(std::span<const simt::bf16>, const Shape&, Dtype);
 
 const Shape& Tensor::shape() const { return impl_->shape; }
 Dtype Tensor::dtype() const { return impl_->dtype; }
@@ -98,10 +85,11 @@ double Tensor::item() const {
 }
 
 std::vector<double> Tensor::to_doubles() const {
+  const Tensor on_host = to(Device::cpu);
   std::vector<double> values(static_cast<std::size_t>(numel()));
   visit_any(dtype(), [&](auto zero) {
     using T = decltype(zero);
-    const T* from = data<T>();
+    const T* from = on_host.data<T>();
     for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<double>(from[i]);
   });
   return values;
@@ -109,16 +97,25 @@ std::vector<double> Tensor::to_doubles() const {
 
 Tensor Tensor::clone() const {
   Tensor t = empty(shape(), dtype(), device());
-  std::memcpy(t.view().data, view().data, static_cast<std::size_t>(view().bytes()));
+  copy(t.view(), view());
   return t;
 }
 
 Tensor Tensor::to(Dtype dtype) const {
   if (dtype == this->dtype()) return *this;
-  return visit_any(this->dtype(), [&](auto zero) {
+  const Tensor on_host = to(Device::cpu);
+  const Tensor converted = visit_any(this->dtype(), [&](auto zero) {
     using T = decltype(zero);
-    return from<T>(std::span<const T>(data<T>(), static_cast<std::size_t>(numel())), shape(), dtype);
+    return from<T>(std::span<const T>(on_host.data<T>(), static_cast<std::size_t>(numel())), shape(), dtype);
   });
+  return converted.to(device());
+}
+
+Tensor Tensor::to(Device device) const {
+  if (device == this->device()) return *this;
+  Tensor t = empty(shape(), dtype(), device);
+  copy(t.view(), view());
+  return t;
 }
 
 Tensor Tensor::detach() const { return alias(*this, shape()); }
@@ -128,15 +125,17 @@ void Tensor::copy_from(const Tensor& source) {
     fail(fmt::format("cannot copy {} of {} into {} of {}", to_string(source.shape()), name_of(source.dtype()),
                      to_string(shape()), name_of(dtype())));
   }
-  std::memcpy(view().data, source.view().data, static_cast<std::size_t>(view().bytes()));
+  copy(view(), source.view());
   ++impl_->storage->version;
 }
 
 void Tensor::fill(double value) {
+  const Tensor on_host = device() == Device::cpu ? *this : empty(shape(), dtype());
   visit_any(dtype(), [&](auto zero) {
     using T = decltype(zero);
-    std::fill_n(data<T>(), numel(), static_cast<T>(value));
+    std::fill_n(on_host.data<T>(), numel(), static_cast<T>(value));
   });
+  if (device() != Device::cpu) copy(view(), on_host.view());
   ++impl_->storage->version;
 }
 
@@ -150,7 +149,7 @@ bool Tensor::requires_grad() const { return meta() != nullptr; }
 Tensor& Tensor::set_requires_grad(bool on) {
   if (impl_->meta && impl_->meta->node)
     fail("requires_grad can only be set on a leaf; detach() the tensor first");
-  if (on && dtype() != Dtype::f32 && dtype() != Dtype::f64) {
+  if (on && !is_floating(dtype())) {
     fail(fmt::format("a tensor of {} has no gradient", name_of(dtype())));
   }
   if (!on) impl_->meta.reset();

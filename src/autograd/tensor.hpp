@@ -26,9 +26,9 @@ class Tensor {
   /// Contents unspecified.
   static Tensor empty(const Shape& shape, Dtype dtype, Device device = Device::cpu);
   static Tensor zeros(const Shape& shape, Dtype dtype, Device device = Device::cpu);
-  static Tensor full(const Shape& shape, double value, Dtype dtype);
+  static Tensor full(const Shape& shape, double value, Dtype dtype, Device device = Device::cpu);
   static Tensor scalar(double value, Dtype dtype) { return full({}, value, dtype); }
-  /// Copies; values are converted to dtype. Throws Error where the count does not match the shape.
+  /// Copies to the CPU; values are converted to dtype. Throws Error where the count does not match the shape.
   template <class T>
   static Tensor from(std::span<const T> values, const Shape& shape, Dtype dtype);
 
@@ -40,6 +40,7 @@ class Tensor {
   View view() const;  // of an undefined tensor: an absent port
   const std::shared_ptr<Storage>& storage() const;
 
+  /// On a device the pointer is the device's: for kernels alone.
   template <class T>
   T* data() const {
     return view().as<T>();
@@ -50,8 +51,9 @@ class Tensor {
   std::vector<double> to_doubles() const;
   Tensor clone() const;                  // a deep copy outside the graph
   Tensor to(Dtype dtype) const;          // converted, outside the graph; this tensor where it has that dtype
+  Tensor to(Device device) const;        // copied, outside the graph; this tensor where it lies there
   Tensor detach() const;                 // the same bytes outside the graph
-  void copy_from(const Tensor& source);  // in place, same shape and dtype
+  void copy_from(const Tensor& source);  // in place, same shape and dtype, from any device
   void fill(double value);               // in place
 
   bool requires_grad() const;

@@ -25,7 +25,8 @@ void Selection::force(std::string_view assignment) {
     fail_usage(fmt::format("'{}' is not OP=NAME, as in ham.forward=reference", assignment));
   }
   const std::string_view op = assignment.substr(0, equals), kernel_name = assignment.substr(equals + 1);
-  std::vector<std::string> known_ops, known_kernels, matched;
+  std::vector<std::string> known_ops, known_kernels;
+  std::vector<const Primitive*> matched;
   for (const Primitive* primitive : all_primitives()) {
     known_ops.emplace_back(primitive->name);
     if (std::find(known_ops.begin(), known_ops.end(), primitive->op()) == known_ops.end()) {
@@ -33,7 +34,7 @@ void Selection::force(std::string_view assignment) {
     }
     if (op != primitive->name && op != primitive->op()) continue;
     for (const Kernel& k : primitive->kernels) known_kernels.emplace_back(k.name);
-    if (has_kernel(*primitive, kernel_name)) matched.emplace_back(primitive->name);
+    if (has_kernel(*primitive, kernel_name)) matched.push_back(primitive);
   }
   if (known_kernels.empty()) {
     fail_usage(fmt::format("there is no op '{}'{}", op, nearest_hint(op, known_ops)));
@@ -44,10 +45,7 @@ void Selection::force(std::string_view assignment) {
     fail_usage(
         fmt::format("'{}' has no kernel '{}'; it has {}", op, kernel_name, fmt::join(known_kernels, ", ")));
   }
-  for (const std::string& name : matched) {
-    std::erase_if(forced_, [&](const auto& f) { return f.first == name; });
-    forced_.emplace_back(name, kernel_name);
-  }
+  for (const Primitive* primitive : matched) force(*primitive, kernel_name);
   assignments_.emplace_back(assignment);
 }
 

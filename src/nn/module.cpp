@@ -83,7 +83,7 @@ void transpose_each(const T* from, T* to, std::int64_t k, std::int64_t a, std::i
 
 Tensor transposed(const Tensor& tensor, const Shape& shape, std::int64_t a, std::int64_t b) {
   Tensor out = Tensor::empty(shape, tensor.dtype());
-  visit_float(tensor.dtype(), [&](auto zero) {
+  visit_any(tensor.dtype(), [&](auto zero) {
     using T = decltype(zero);
     transpose_each(tensor.data<T>(), out.data<T>(), shape[0], a, b);
   });

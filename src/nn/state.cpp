@@ -17,7 +17,7 @@
 namespace fovea {
 namespace {
 
-constexpr std::array<std::string_view, 4> file_dtypes{"F32", "F64", "U8", "I64"};  // in Dtype's order
+constexpr std::array<std::string_view, 5> file_dtypes{"F32", "F64", "U8", "I64", "BF16"};  // in Dtype's order
 
 std::vector<std::int64_t> dims_of(const Shape& shape) {
   std::vector<std::int64_t> dims;
@@ -30,7 +30,7 @@ std::string shown(const std::vector<std::int64_t>& dims) {
 }
 
 SafetensorsEntry entry_of(const NamedTensor& named) {
-  auto stored = std::make_shared<Tensor>(to_file_layout(named.tensor, named.layout));
+  auto stored = std::make_shared<Tensor>(to_file_layout(named.tensor.to(Device::cpu), named.layout));
   const View view = stored->view();
   return {.name = named.name,
           .dtype = std::string(file_dtypes[static_cast<std::size_t>(view.dtype)]),
@@ -53,6 +53,7 @@ Tensor values_of(const SafetensorsEntry& entry, const NamedTensor& wanted) {
   const Dtype dtype = wanted.tensor.dtype();
   if (dtype == Dtype::f32) return from_file_layout(tensor_of(to_floats(entry), shape, dtype), wanted.layout);
   if (dtype == Dtype::f64) return from_file_layout(tensor_of(to_doubles(entry), shape, dtype), wanted.layout);
+  if (dtype == Dtype::bf16) return from_file_layout(tensor_of(to_floats(entry), shape, dtype), wanted.layout);
   return tensor_of(to_integers(entry), shape, dtype);
 }
 
@@ -63,7 +64,7 @@ std::string misfit(const SafetensorsEntry& entry, const NamedTensor& wanted) {
     return fmt::format("{}: file {}, model {}", wanted.name, shown(entry.shape), shown(dims));
   }
   const Dtype dtype = wanted.tensor.dtype();
-  if (is_floating(entry) != (dtype == Dtype::f32 || dtype == Dtype::f64)) {
+  if (is_floating(entry) != is_floating(dtype)) {
     return fmt::format("{}: file holds {}, model {}", wanted.name, entry.dtype, name_of(dtype));
   }
   return {};

@@ -7,7 +7,7 @@
 
 #include "simt/core.hpp"
 
-namespace simt {
+namespace simt::inline SIMT_WORLD {
 
 template <class T>
 class DeviceArray {
@@ -37,4 +37,4 @@ class DeviceArray {
   T* data_;
 };
 
-}  // namespace simt
+}  // namespace simt::inline SIMT_WORLD

@@ -5,6 +5,9 @@
 // both:
 //
 //   namespace my::SIMT_WORLD { void ham_forward(...) { simt::launch(...); } }   // my::on_device, my::on_host
+//
+// The layer's own functions of the same name and parameters differ between the worlds, so the linker must tell
+// them apart: those of the device live in an inline namespace. Types without code of their own are shared.
 #pragma once
 
 #if defined(__CUDACC__)
@@ -15,4 +18,11 @@
 #define SIMT_HOST 1
 #define SIMT_WORLD on_host
 #define SIMT_BOTH inline
+#endif
+
+#if defined(SIMT_DEVICE)
+// Before any other `detail`: what reopens simt::detail extends this one.
+namespace simt::inline on_device {
+namespace detail {}
+}  // namespace simt::inline on_device
 #endif

@@ -42,29 +42,33 @@ inline std::vector<GradCell> gradcheck_cells(const std::string& op = "") {
   return cells;
 }
 
-/// Why no primitive of the op can run `kernel` in fp64 here, or empty. Kernels of single precision only
+/// Why no primitive of the op can run `kernel` in fp64 on the device, or empty. Kernels of single precision only
 /// cannot be checked by differences; the kernel tests hold them to the fp64 reference instead.
-inline std::string why_skipped(const GradCell& cell) {
-  if (cell.kernel.empty()) return "";
+inline std::string why_skipped(const GradCell& cell, Device device) {
+  if (cell.kernel.empty()) return device == Device::cpu ? "" : "not on the device";
+  std::string why =
+      device == Device::cpu ? "no device" : "not on the device";  // until a row is found that is
   for (const Primitive* p : all_primitives()) {
     if (p->op() != cell.grad_case->op) continue;
     for (const Kernel& k : p->kernels) {
-      if (cell.kernel != k.name) continue;
-      if (device_of(k.backend) != Device::cpu) return "no device";
+      if (cell.kernel != k.name || device_of(k.backend) != device) continue;
+      why = "no f64";
       for (const PrimitiveCase& c : primitive_cases()) {
         if (c.primitive == p && k.supports(c.problem(Dtype::f64).get())) return "";
       }
     }
   }
-  return "no f64";
+  return why;
 }
 
-inline CellOutcome run_cell(const GradCell& cell) {
-  if (std::string why = why_skipped(cell); !why.empty()) return {CellStatus::skipped, 0, std::move(why)};
+inline CellOutcome run_cell(const GradCell& cell, Device device = Device::cpu) {
+  if (std::string why = why_skipped(cell, device); !why.empty())
+    return {CellStatus::skipped, 0, std::move(why)};
   SelectionScope scope;
   if (!cell.kernel.empty()) selection().force(cell.grad_case->op + "=" + cell.kernel);
   try {
-    const GradcheckResult result = gradcheck(cell.grad_case->run, cell.grad_case->inputs());
+    const GradcheckResult result =
+        gradcheck(cell.grad_case->run, cell.grad_case->inputs(), {.device = device});
     return {result.passed ? CellStatus::passed : CellStatus::failed, result.worst, result.explanation};
   } catch (const Error& error) {
     return {CellStatus::failed, 0, error.what()};

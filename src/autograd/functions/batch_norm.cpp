@@ -3,6 +3,7 @@
 #include "kernels/norm/norm.hpp"
 
 #include "autograd/functions.hpp"
+#include "kernels/runtime/running.hpp"
 
 namespace fovea {
 namespace {
@@ -48,6 +49,7 @@ Tensor record_batch_norm(const BatchNormProblem& p, const PrimitiveOf<BatchNormP
 
 Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, Tensor running_mean,
                   Tensor running_var, const BatchNormOptions& o) {
+  const FunctionScope running("batch_norm");
   const BatchNormProblem p = problem_of(x, o);
   Tensor y = Tensor::empty(x.shape(), p.dtype, x.device());
   if (!o.training) {

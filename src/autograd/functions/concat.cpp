@@ -2,6 +2,7 @@
 #include "kernels/concat/concat.hpp"
 
 #include "autograd/functions.hpp"
+#include "kernels/runtime/running.hpp"
 
 namespace fovea {
 namespace {
@@ -42,6 +43,7 @@ View as_matrix(const Tensor& tensor, std::int64_t rows) {
 }  // namespace
 
 Tensor concat(const std::vector<Tensor>& parts) {
+  const FunctionScope running("concat");
   const ConcatProblem p = problem_of(parts);
   const Shape first = parts[0].shape();
   Tensor y = Tensor::empty(with_channels(first, p.total()), p.dtype, parts[0].device());

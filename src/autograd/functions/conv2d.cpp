@@ -3,10 +3,12 @@
 
 #include "autograd/functions.hpp"
 #include "autograd/functions/affine.hpp"
+#include "kernels/runtime/running.hpp"
 
 namespace fovea {
 
 Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& b, const Conv2dOptions& o) {
+  const FunctionScope running("conv2d");
   const Shape &xs = x.shape(), &ws = w.shape();
   if (xs.rank() != 4 || ws.rank() != 4) {
     fail("conv2d: needs x of N,H,W,C and w of K,R,S,C/groups, got " + to_string(xs) + " and " +

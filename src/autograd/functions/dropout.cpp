@@ -1,10 +1,12 @@
 // dropout: saves the mask, one byte an element.
 #include "autograd/functions.hpp"
 #include "kernels/pointwise/pointwise.hpp"
+#include "kernels/runtime/running.hpp"
 
 namespace fovea {
 
 Tensor dropout(const Tensor& x, double p, std::uint64_t seed, std::uint64_t offset) {
+  const FunctionScope running("dropout");
   const DropoutProblem problem{.dtype = x.dtype(), .count = x.numel(), .p = p};
   problem.check();
   if (p == 0) return x;

@@ -3,10 +3,12 @@
 #include "kernels/ham/ham.hpp"
 
 #include "autograd/functions.hpp"
+#include "kernels/runtime/running.hpp"
 
 namespace fovea {
 
 Tensor ham(const Tensor& x, const HamParameters& q, HamVariant variant) {
+  const FunctionScope running("ham");
   const Shape& xs = x.shape();
   if (xs.rank() != 4 || q.fc1_weight.shape().rank() != 2) {
     fail("ham: needs x of N,H,W,C and fc1.weight of hidden,C, got " + to_string(xs) + " and " +
@@ -20,9 +22,9 @@ Tensor ham(const Tensor& x, const HamParameters& q, HamVariant variant) {
                      .c = xs[3],
                      .hidden = q.fc1_weight.shape()[0]};
   p.check();
-  const auto empty = [&](const Shape& shape) { return Tensor::empty(shape, p.dtype, x.device()); };
-  Tensor y = empty(p.x_shape()), s = empty({p.n, p.h, p.w}), a = empty({p.n, p.c}),
-         z = empty({p.n, p.hidden}), wgt = empty({p.n, p.c});
+  const auto empty = [&](const Shape& shape) { return Tensor::empty(shape, p.param_dtype(), x.device()); };
+  Tensor y = Tensor::empty(p.x_shape(), p.dtype, x.device()), s = empty({p.n, p.h, p.w}),
+         a = empty({p.n, p.c}), z = empty({p.n, p.hidden}), wgt = empty({p.n, p.c});
   dispatch(ham_forward, p,
            {x.view(), q.spatial_weight.view(), q.spatial_bias.view(), q.fc1_weight.view(), q.fc1_bias.view(),
             q.fc2_weight.view(), q.fc2_bias.view(), y.view(), s.view(), a.view(), z.view(), wgt.view()});
@@ -31,11 +33,14 @@ Tensor ham(const Tensor& x, const HamParameters& q, HamVariant variant) {
                 {x, q.spatial_weight, q.fc1_weight, q.fc2_weight, s, a, z, wgt},
                 [p](const Node& node, Tensor dy) -> Gradients {
                   const auto empty_like = [&](const Shape& shape) {
-                    return Tensor::empty(shape, p.dtype, dy.device());
+                    return Tensor::empty(shape, p.param_dtype(), dy.device());
                   };
-                  Gradients g{empty_like(p.x_shape()), empty_like({p.c}),
-                              empty_like({1}),         empty_like({p.hidden, p.c}),
-                              empty_like({p.hidden}),  empty_like({p.c, p.hidden}),
+                  Gradients g{Tensor::empty(p.x_shape(), p.dtype, dy.device()),
+                              empty_like({p.c}),
+                              empty_like({1}),
+                              empty_like({p.hidden, p.c}),
+                              empty_like({p.hidden}),
+                              empty_like({p.c, p.hidden}),
                               empty_like({p.c})};
                   std::vector<View> ports{node.saved_at(0).view(), dy.view()};
                   for (std::size_t i = 1; i < 8; ++i) ports.push_back(node.saved_at(i).view());

@@ -2,10 +2,12 @@
 #include "kernels/head/head.hpp"
 
 #include "autograd/functions.hpp"
+#include "kernels/runtime/running.hpp"
 
 namespace fovea {
 
 Tensor head(const Tensor& m, const Tensor& r, const HeadParameters& q) {
+  const FunctionScope running("head");
   const Shape &ms = m.shape(), &rs = r.shape(), &f1 = q.fc1_weight.shape(), &f2 = q.fc2_weight.shape();
   if (ms.rank() != 4 || rs.rank() != 4 || f1.rank() != 2 || f2.rank() != 2) {
     fail("head: needs m and r of N,H,W,C, fc1.weight of hidden,C and fc2.weight of classes,hidden, got " +

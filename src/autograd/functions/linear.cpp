@@ -3,10 +3,12 @@
 
 #include "autograd/functions.hpp"
 #include "autograd/functions/affine.hpp"
+#include "kernels/runtime/running.hpp"
 
 namespace fovea {
 
 Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b, Activation activation) {
+  const FunctionScope running("linear");
   const Shape &xs = x.shape(), &ws = w.shape();
   if (xs.rank() != 2 || ws.rank() != 2) {
     fail("linear: needs x of N,in and w of out,in, got " + to_string(xs) + " and " + to_string(ws));

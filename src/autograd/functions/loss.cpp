@@ -2,10 +2,12 @@
 #include "kernels/loss/loss.hpp"
 
 #include "autograd/functions.hpp"
+#include "kernels/runtime/running.hpp"
 
 namespace fovea {
 
 Tensor cross_entropy(const Tensor& logits, const Tensor& labels, const CrossEntropyOptions& options) {
+  const FunctionScope running("cross_entropy");
   const Shape& shape = logits.shape();
   if (shape.rank() != 2) fail("cross_entropy: needs logits of N,K, got " + to_string(shape));
   const CrossEntropyProblem p{

@@ -3,6 +3,7 @@
 #include "kernels/mlrm/mlrm.hpp"
 
 #include "autograd/functions.hpp"
+#include "kernels/runtime/running.hpp"
 
 namespace fovea {
 namespace {
@@ -48,6 +49,7 @@ Gradients backward(const PrimitiveOf<MlrmProblem>& primitive, const MlrmProblem&
 }  // namespace
 
 Tensor mlrm(const Tensor& x, const std::vector<MlrmBranch>& branches, const MlrmOptions& o) {
+  const FunctionScope running("mlrm");
   const MlrmProblem p = problem_of(x, branches, o);
   const auto empty = [&](const Shape& shape) { return Tensor::empty(shape, p.dtype, x.device()); };
   Tensor y = empty(p.x_shape());

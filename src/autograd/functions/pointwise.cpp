@@ -3,6 +3,7 @@
 #include "kernels/pointwise/pointwise.hpp"
 
 #include "autograd/functions.hpp"
+#include "kernels/runtime/running.hpp"
 
 namespace fovea {
 namespace {
@@ -10,6 +11,7 @@ namespace {
 // A function whose backward takes y and dy.
 Tensor unary(const char* name, const PrimitiveOf<PointwiseProblem>& forward,
              const PrimitiveOf<PointwiseProblem>& backward, const Tensor& x) {
+  const FunctionScope running(name);
   const PointwiseProblem p{.dtype = x.dtype(), .count = x.numel()};
   Tensor y = Tensor::empty(x.shape(), p.dtype, x.device());
   dispatch(forward, p, {x.view(), y.view()});
@@ -35,6 +37,7 @@ Tensor relu(const Tensor& x) { return unary("relu", relu_forward, relu_backward,
 Tensor sigmoid(const Tensor& x) { return unary("sigmoid", sigmoid_forward, sigmoid_backward, x); }
 
 Tensor add(const Tensor& a, const Tensor& b) {
+  const FunctionScope running("add");
   const BroadcastProblem p{.dtype = a.dtype(), .a = a.shape(), .b = b.shape()};
   return record("add", binary(add_forward, p, a, b), {a, b}, {},
                 [p](const Node& node, Tensor dy) -> Gradients {
@@ -54,6 +57,7 @@ Tensor add(const Tensor& a, const Tensor& b) {
 }
 
 Tensor multiply(const Tensor& a, const Tensor& b) {
+  const FunctionScope running("multiply");
   const BroadcastProblem p{.dtype = a.dtype(), .a = a.shape(), .b = b.shape()};
   return record(
       "multiply", binary(multiply_forward, p, a, b), {a, b}, {a, b},

@@ -2,6 +2,7 @@
 #include "kernels/pool/pool.hpp"
 
 #include "autograd/functions.hpp"
+#include "kernels/runtime/running.hpp"
 
 namespace fovea {
 namespace {
@@ -29,6 +30,7 @@ PoolProblem problem_of(const char* name, const Tensor& x, const PoolOptions& o) 
 }  // namespace
 
 Tensor max_pool(const Tensor& x, const PoolOptions& options) {
+  const FunctionScope running("max_pool");
   const PoolProblem p = problem_of("max_pool", x, options);
   p.check_max();
   Tensor y = Tensor::empty(p.y_shape(), p.dtype, x.device());
@@ -42,6 +44,7 @@ Tensor max_pool(const Tensor& x, const PoolOptions& options) {
 }
 
 Tensor avg_pool(const Tensor& x, const PoolOptions& options) {
+  const FunctionScope running("avg_pool");
   const PoolProblem p = problem_of("avg_pool", x, options);
   p.check();
   Tensor y = Tensor::empty(p.y_shape(), p.dtype, x.device());
@@ -54,6 +57,7 @@ Tensor avg_pool(const Tensor& x, const PoolOptions& options) {
 }
 
 Tensor global_avg_pool(const Tensor& x) {
+  const FunctionScope running("global_avg_pool");
   need_image("global_avg_pool", x);
   const GlobalPoolProblem p{
       .dtype = x.dtype(), .n = x.shape()[0], .h = x.shape()[1], .w = x.shape()[2], .c = x.shape()[3]};

@@ -2,6 +2,7 @@
 #include "kernels/rows/rows.hpp"
 
 #include "autograd/functions.hpp"
+#include "kernels/runtime/running.hpp"
 
 namespace fovea {
 namespace {
@@ -32,6 +33,7 @@ std::int64_t row_size(const char* name, const Tensor& x, const Tensor& indices) 
 }  // namespace
 
 Tensor gather_rows(const Tensor& x, const Tensor& indices) {
+  const FunctionScope running("gather_rows");
   const std::int64_t size = row_size("gather_rows", x, indices);
   const RowsProblem p{.dtype = x.dtype(), .rows = x.shape()[0], .count = indices.numel(), .size = size};
   p.check();
@@ -46,6 +48,7 @@ Tensor gather_rows(const Tensor& x, const Tensor& indices) {
 }
 
 Tensor scatter_rows(const Tensor& x, const Tensor& indices, std::int64_t rows) {
+  const FunctionScope running("scatter_rows");
   const std::int64_t size = row_size("scatter_rows", x, indices);
   const RowsProblem p{.dtype = x.dtype(), .rows = rows, .count = indices.numel(), .size = size};
   p.check();

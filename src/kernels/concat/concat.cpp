@@ -53,12 +53,12 @@ Cost cost(const ConcatProblem& p) {
 
 using P = ConcatProblem;
 constexpr Kernel forward_kernels[] = {
-    kernel<&concat_forward_cpu, &supports_all<P>>("cpu", Backend::cpu),
-    kernel<&concat_forward_reference, &supports_all<P>>("reference", Backend::reference),
+    kernel<&concat_forward_cpu, &supports_f32_f64<P>>("cpu", Backend::cpu),
+    kernel<&concat_forward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
 };
 constexpr Kernel backward_kernels[] = {
-    kernel<&concat_backward_cpu, &supports_all<P>>("cpu", Backend::cpu),
-    kernel<&concat_backward_reference, &supports_all<P>>("reference", Backend::reference),
+    kernel<&concat_backward_cpu, &supports_f32_f64<P>>("cpu", Backend::cpu),
+    kernel<&concat_backward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
 };
 
 }  // namespace

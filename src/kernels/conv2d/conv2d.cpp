@@ -58,17 +58,17 @@ using P = Conv2dProblem;
 constexpr Kernel forward_kernels[] = {
     kernel<&conv2d_forward_winograd, &conv2d_winograd_supports>("winograd", Backend::cpu),
     kernel<&conv2d_forward_onednn, &conv2d_onednn_supports>("onednn", Backend::onednn),
-    kernel<&conv2d_forward_reference, &supports_all<P>>("reference", Backend::reference),
+    kernel<&conv2d_forward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
 };
 constexpr Kernel backward_data_kernels[] = {
     kernel<&conv2d_backward_data_winograd, &conv2d_winograd_supports>("winograd", Backend::cpu),
     kernel<&conv2d_backward_data_onednn, &conv2d_onednn_supports>("onednn", Backend::onednn),
-    kernel<&conv2d_backward_data_reference, &supports_all<P>>("reference", Backend::reference),
+    kernel<&conv2d_backward_data_reference, &supports_f32_f64<P>>("reference", Backend::reference),
 };
 constexpr Kernel backward_weights_kernels[] = {
     kernel<&conv2d_backward_weights_winograd, &conv2d_winograd_supports>("winograd", Backend::cpu),
     kernel<&conv2d_backward_weights_onednn, &conv2d_onednn_supports>("onednn", Backend::onednn),
-    kernel<&conv2d_backward_weights_reference, &supports_all<P>>("reference", Backend::reference),
+    kernel<&conv2d_backward_weights_reference, &supports_f32_f64<P>>("reference", Backend::reference),
 };
 
 }  // namespace

@@ -9,8 +9,8 @@ namespace fovea {
 struct Buffer {
   Storage storage;
   View view;
-  Buffer(const Shape& shape, Dtype dtype)
-      : storage(shape.numel() * size_of(dtype)), view{storage.data(), shape, dtype, Device::cpu} {}
+  Buffer(const Shape& shape, Dtype dtype, Device device = Device::cpu)
+      : storage(shape, dtype, device), view{storage.data(), shape, dtype, device} {}
 };
 
 /// The same bytes under another shape.

@@ -8,8 +8,17 @@
 
 namespace fovea {
 
-Workspace Workspace::take(std::size_t bytes) {
+namespace {
+
+std::unique_ptr<Storage>& shared_storage() {
   static std::unique_ptr<Storage> storage;
+  return storage;
+}
+
+}  // namespace
+
+Workspace Workspace::take(std::size_t bytes) {
+  std::unique_ptr<Storage>& storage = shared_storage();
   if (storage == nullptr || static_cast<std::size_t>(storage->bytes()) < bytes) {
     storage.reset();
     storage = std::make_unique<Storage>(static_cast<std::int64_t>(bytes));
@@ -18,6 +27,8 @@ Workspace Workspace::take(std::size_t bytes) {
   workspace.at_ = static_cast<std::byte*>(storage->data());
   return workspace;
 }
+
+void Workspace::release() { shared_storage().reset(); }
 
 void* Workspace::next(std::size_t bytes) { return std::exchange(at_, at_ + rounded(bytes)); }
 

@@ -13,6 +13,8 @@ class Workspace {
  public:
   /// Starts a kernel run that needs `bytes` in all (the sum of rounded() parts).
   static Workspace take(std::size_t bytes);
+  /// Gives the buffer back until the next take(): it keeps the size of the largest problem there ever was.
+  static void release();
   /// The next part, 64-byte aligned.
   void* next(std::size_t bytes);
   static constexpr std::size_t rounded(std::size_t bytes) { return (bytes + 63) / 64 * 64; }

@@ -17,32 +17,33 @@ void HamProblem::check() const {
 namespace {
 
 PortList forward_ports(const HamProblem& p) {
-  return {
-      {"x", Role::input, p.x_shape(), p.dtype},       {"spatial_weight", Role::input, {p.c}, p.dtype},
-      {"spatial_bias", Role::input, {1}, p.dtype},    {"fc1_weight", Role::input, {p.hidden, p.c}, p.dtype},
-      {"fc1_bias", Role::input, {p.hidden}, p.dtype}, {"fc2_weight", Role::input, {p.c, p.hidden}, p.dtype},
-      {"fc2_bias", Role::input, {p.c}, p.dtype},      {"y", Role::output, p.x_shape(), p.dtype},
-      {"s", Role::output, {p.n, p.h, p.w}, p.dtype},  {"a", Role::output, {p.n, p.c}, p.dtype},
-      {"z", Role::output, {p.n, p.hidden}, p.dtype},  {"wgt", Role::output, {p.n, p.c}, p.dtype}};
+  const Dtype small = p.param_dtype();
+  return {{"x", Role::input, p.x_shape(), p.dtype},     {"spatial_weight", Role::input, {p.c}, small},
+          {"spatial_bias", Role::input, {1}, small},    {"fc1_weight", Role::input, {p.hidden, p.c}, small},
+          {"fc1_bias", Role::input, {p.hidden}, small}, {"fc2_weight", Role::input, {p.c, p.hidden}, small},
+          {"fc2_bias", Role::input, {p.c}, small},      {"y", Role::output, p.x_shape(), p.dtype},
+          {"s", Role::output, {p.n, p.h, p.w}, small},  {"a", Role::output, {p.n, p.c}, small},
+          {"z", Role::output, {p.n, p.hidden}, small},  {"wgt", Role::output, {p.n, p.c}, small}};
 }
 
 PortList backward_ports(const HamProblem& p) {
+  const Dtype small = p.param_dtype();
   return {{"x", Role::input, p.x_shape(), p.dtype},
           {"dy", Role::input, p.x_shape(), p.dtype},
-          {"spatial_weight", Role::input, {p.c}, p.dtype},
-          {"fc1_weight", Role::input, {p.hidden, p.c}, p.dtype},
-          {"fc2_weight", Role::input, {p.c, p.hidden}, p.dtype},
-          {"s", Role::input, {p.n, p.h, p.w}, p.dtype},
-          {"a", Role::input, {p.n, p.c}, p.dtype},
-          {"z", Role::input, {p.n, p.hidden}, p.dtype},
-          {"wgt", Role::input, {p.n, p.c}, p.dtype},
+          {"spatial_weight", Role::input, {p.c}, small},
+          {"fc1_weight", Role::input, {p.hidden, p.c}, small},
+          {"fc2_weight", Role::input, {p.c, p.hidden}, small},
+          {"s", Role::input, {p.n, p.h, p.w}, small},
+          {"a", Role::input, {p.n, p.c}, small},
+          {"z", Role::input, {p.n, p.hidden}, small},
+          {"wgt", Role::input, {p.n, p.c}, small},
           {"dx", Role::output, p.x_shape(), p.dtype},
-          {"dspatial_weight", Role::output, {p.c}, p.dtype},
-          {"dspatial_bias", Role::output, {1}, p.dtype},
-          {"dfc1_weight", Role::output, {p.hidden, p.c}, p.dtype},
-          {"dfc1_bias", Role::output, {p.hidden}, p.dtype},
-          {"dfc2_weight", Role::output, {p.c, p.hidden}, p.dtype},
-          {"dfc2_bias", Role::output, {p.c}, p.dtype}};
+          {"dspatial_weight", Role::output, {p.c}, small},
+          {"dspatial_bias", Role::output, {1}, small},
+          {"dfc1_weight", Role::output, {p.hidden, p.c}, small},
+          {"dfc1_bias", Role::output, {p.hidden}, small},
+          {"dfc2_weight", Role::output, {p.c, p.hidden}, small},
+          {"dfc2_bias", Role::output, {p.c}, small}};
 }
 
 template <int flops_per_element, auto PortsOf>
@@ -54,14 +55,28 @@ Cost cost(const HamProblem& p) {
 
 using P = HamProblem;
 constexpr Kernel forward_kernels[] = {
+#if FOVEA_CUDA
+    kernel<&on_device::ham_forward_cluster, &on_device::supports_ham_forward_cluster>("cluster",
+                                                                                      Backend::cuda),
+    kernel<&on_device::ham_forward_two_pass, &on_device::supports_ham_two_pass>("two_pass", Backend::cuda),
+#endif
     kernel<&ham_forward_fused, &supports_f32<P>>("fused", Backend::cpu),
-    kernel<&ham_forward_composed, &supports_all<P>>("composed", Backend::cpu),
-    kernel<&ham_forward_reference, &supports_all<P>>("reference", Backend::reference),
+    kernel<&ham_forward_composed, &supports_f32_f64<P>>("composed", Backend::cpu),
+    kernel<&ham_forward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
+    kernel<&on_host::ham_forward_cluster, &on_host::supports_ham_forward_cluster>("cluster", Backend::simt),
+    kernel<&on_host::ham_forward_two_pass, &on_host::supports_ham_two_pass>("two_pass", Backend::simt),
 };
 constexpr Kernel backward_kernels[] = {
+#if FOVEA_CUDA
+    kernel<&on_device::ham_backward_cluster, &on_device::supports_ham_backward_cluster>("cluster",
+                                                                                        Backend::cuda),
+    kernel<&on_device::ham_backward_two_pass, &on_device::supports_ham_two_pass>("two_pass", Backend::cuda),
+#endif
     kernel<&ham_backward_fused, &supports_f32<P>>("fused", Backend::cpu),
-    kernel<&ham_backward_composed, &supports_all<P>>("composed", Backend::cpu),
-    kernel<&ham_backward_reference, &supports_all<P>>("reference", Backend::reference),
+    kernel<&ham_backward_composed, &supports_f32_f64<P>>("composed", Backend::cpu),
+    kernel<&ham_backward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
+    kernel<&on_host::ham_backward_cluster, &on_host::supports_ham_backward_cluster>("cluster", Backend::simt),
+    kernel<&on_host::ham_backward_two_pass, &on_host::supports_ham_two_pass>("two_pass", Backend::simt),
 };
 
 }  // namespace

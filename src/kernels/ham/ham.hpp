@@ -10,6 +10,9 @@
 //
 // Images N,H,W,C; fc1 hidden,C; fc2 C,hidden. Forward returns S, A, Z and W too: they are small, and backward
 // reads them.
+//
+// In bf16 the images x, y, dy and dx are bf16. The parameters, their gradients and S, A, Z, W are f32: they are
+// a thousandth of the traffic, and the optimizer's master copies then need no cast.
 #pragma once
 
 #include "kernels/runtime/primitive.hpp"
@@ -24,6 +27,8 @@ struct HamProblem {
 
   std::int64_t pixels() const { return h * w; }
   Shape x_shape() const { return {n, h, w, c}; }
+  /// Of the parameters, their gradients and the small tensors that backward reads.
+  Dtype param_dtype() const { return dtype == Dtype::bf16 ? Dtype::f32 : dtype; }
   void check() const;
   bool operator==(const HamProblem&) const = default;
 };

@@ -64,12 +64,12 @@ Cost forward_cost(const P& p) {
 Cost backward_cost(const P& p) { return {2 * layers(p), bytes_of(backward_ports(p))}; }
 
 constexpr Kernel forward_kernels[] = {
-    kernel<&head_forward_composed, &supports_all<P>>("composed", Backend::cpu),
-    kernel<&head_forward_reference, &supports_all<P>>("reference", Backend::reference),
+    kernel<&head_forward_composed, &supports_f32_f64<P>>("composed", Backend::cpu),
+    kernel<&head_forward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
 };
 constexpr Kernel backward_kernels[] = {
-    kernel<&head_backward_composed, &supports_all<P>>("composed", Backend::cpu),
-    kernel<&head_backward_reference, &supports_all<P>>("reference", Backend::reference),
+    kernel<&head_backward_composed, &supports_f32_f64<P>>("composed", Backend::cpu),
+    kernel<&head_backward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
 };
 
 }  // namespace

@@ -45,15 +45,15 @@ using P = LinearProblem;
 // oneDNN computes in fp32 only.
 constexpr Kernel forward_kernels[] = {
     kernel<&linear_forward_onednn, &supports_f32<P>>("onednn", Backend::onednn),
-    kernel<&linear_forward_reference, &supports_all<P>>("reference", Backend::reference),
+    kernel<&linear_forward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
 };
 constexpr Kernel backward_data_kernels[] = {
     kernel<&linear_backward_data_onednn, &supports_f32<P>>("onednn", Backend::onednn),
-    kernel<&linear_backward_data_reference, &supports_all<P>>("reference", Backend::reference),
+    kernel<&linear_backward_data_reference, &supports_f32_f64<P>>("reference", Backend::reference),
 };
 constexpr Kernel backward_weights_kernels[] = {
     kernel<&linear_backward_weights_onednn, &supports_f32<P>>("onednn", Backend::onednn),
-    kernel<&linear_backward_weights_reference, &supports_all<P>>("reference", Backend::reference),
+    kernel<&linear_backward_weights_reference, &supports_f32_f64<P>>("reference", Backend::reference),
 };
 
 }  // namespace

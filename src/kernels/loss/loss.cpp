@@ -43,10 +43,10 @@ Cost cost(const CrossEntropyProblem& p) {
 using P = CrossEntropyProblem;
 // A batch of logits is a few hundred numbers: the reference, which sums in double, is the kernel.
 constexpr Kernel forward_kernels[] = {
-    kernel<&softmax_cross_entropy_forward_reference, &supports_all<P>>("reference", Backend::reference),
+    kernel<&softmax_cross_entropy_forward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
 };
 constexpr Kernel backward_kernels[] = {
-    kernel<&softmax_cross_entropy_backward_reference, &supports_all<P>>("reference", Backend::reference),
+    kernel<&softmax_cross_entropy_backward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
 };
 
 }  // namespace

@@ -126,21 +126,21 @@ Cost cost(const P& p) {
 }
 
 constexpr Kernel forward_training_kernels[] = {
-    kernel<&mlrm_forward_training_composed, &supports_all<P>>("composed", Backend::cpu),
-    kernel<&mlrm_forward_training_reference, &supports_all<P>>("reference", Backend::reference),
+    kernel<&mlrm_forward_training_composed, &supports_f32_f64<P>>("composed", Backend::cpu),
+    kernel<&mlrm_forward_training_reference, &supports_f32_f64<P>>("reference", Backend::reference),
 };
 constexpr Kernel forward_inference_kernels[] = {
-    kernel<&mlrm_forward_inference_composed, &supports_all<P>>("composed", Backend::cpu),
-    kernel<&mlrm_forward_inference_folded, &supports_all<P>>("folded", Backend::cpu),
-    kernel<&mlrm_forward_inference_reference, &supports_all<P>>("reference", Backend::reference),
+    kernel<&mlrm_forward_inference_composed, &supports_f32_f64<P>>("composed", Backend::cpu),
+    kernel<&mlrm_forward_inference_folded, &supports_f32_f64<P>>("folded", Backend::cpu),
+    kernel<&mlrm_forward_inference_reference, &supports_f32_f64<P>>("reference", Backend::reference),
 };
 constexpr Kernel backward_kernels[] = {
-    kernel<&mlrm_backward_composed, &supports_all<P>>("composed", Backend::cpu),
-    kernel<&mlrm_backward_reference, &supports_all<P>>("reference", Backend::reference),
+    kernel<&mlrm_backward_composed, &supports_f32_f64<P>>("composed", Backend::cpu),
+    kernel<&mlrm_backward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
 };
 constexpr Kernel backward_inference_kernels[] = {
-    kernel<&mlrm_backward_inference_composed, &supports_all<P>>("composed", Backend::cpu),
-    kernel<&mlrm_backward_inference_reference, &supports_all<P>>("reference", Backend::reference),
+    kernel<&mlrm_backward_inference_composed, &supports_f32_f64<P>>("composed", Backend::cpu),
+    kernel<&mlrm_backward_inference_reference, &supports_f32_f64<P>>("reference", Backend::reference),
 };
 
 // The primitives through batch statistics also refuse a single pixel.

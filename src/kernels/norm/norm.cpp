@@ -83,27 +83,27 @@ constexpr PrimitiveOf<P> through_statistics(const char* name, std::span<const Ke
 // Own kernels first: as fast as oneDNN's forward and faster backward, where they also recompute the ReLU's
 // mask, and alone in statistics that neither lose digits over many rows nor depend on the number of threads.
 constexpr Kernel forward_training_kernels[] = {
-    kernel<&batch_norm_forward_training_cpu, &supports_all<P>>("cpu", Backend::cpu),
+    kernel<&batch_norm_forward_training_cpu, &supports_f32_f64<P>>("cpu", Backend::cpu),
     kernel<&batch_norm_forward_training_onednn, &batch_norm_forward_onednn_supports>("onednn",
                                                                                      Backend::onednn),
-    kernel<&batch_norm_forward_training_reference, &supports_all<P>>("reference", Backend::reference),
+    kernel<&batch_norm_forward_training_reference, &supports_f32_f64<P>>("reference", Backend::reference),
 };
 constexpr Kernel forward_inference_kernels[] = {
-    kernel<&batch_norm_forward_inference_cpu, &supports_all<P>>("cpu", Backend::cpu),
+    kernel<&batch_norm_forward_inference_cpu, &supports_f32_f64<P>>("cpu", Backend::cpu),
     kernel<&batch_norm_forward_inference_onednn, &batch_norm_forward_onednn_supports>("onednn",
                                                                                       Backend::onednn),
-    kernel<&batch_norm_forward_inference_reference, &supports_all<P>>("reference", Backend::reference),
+    kernel<&batch_norm_forward_inference_reference, &supports_f32_f64<P>>("reference", Backend::reference),
 };
 constexpr Kernel backward_kernels[] = {
-    kernel<&batch_norm_backward_cpu, &supports_all<P>>("cpu", Backend::cpu),
+    kernel<&batch_norm_backward_cpu, &supports_f32_f64<P>>("cpu", Backend::cpu),
     kernel<&batch_norm_backward_onednn, &batch_norm_backward_onednn_supports>("onednn", Backend::onednn),
-    kernel<&batch_norm_backward_reference, &supports_all<P>>("reference", Backend::reference),
+    kernel<&batch_norm_backward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
 };
 constexpr Kernel backward_inference_kernels[] = {
-    kernel<&batch_norm_backward_inference_cpu, &supports_all<P>>("cpu", Backend::cpu),
+    kernel<&batch_norm_backward_inference_cpu, &supports_f32_f64<P>>("cpu", Backend::cpu),
     kernel<&batch_norm_backward_inference_onednn, &batch_norm_backward_onednn_supports>("onednn",
                                                                                         Backend::onednn),
-    kernel<&batch_norm_backward_inference_reference, &supports_all<P>>("reference", Backend::reference),
+    kernel<&batch_norm_backward_inference_reference, &supports_f32_f64<P>>("reference", Backend::reference),
 };
 
 }  // namespace

@@ -104,16 +104,17 @@ Cost sgd_cost(const SgdProblem& p) { return traffic(p, 7, p.momentum == 0 ? 3 : 
 Cost sum_cost(const SumOfSquaresProblem& p) { return traffic(p, 2, 1); }
 
 constexpr Kernel adam_kernels[] = {
-    kernel<&adam_cpu, &supports_all<AdamProblem>>("cpu", Backend::cpu),
-    kernel<&adam_reference, &supports_all<AdamProblem>>("reference", Backend::reference),
+    kernel<&adam_cpu, &supports_f32_f64<AdamProblem>>("cpu", Backend::cpu),
+    kernel<&adam_reference, &supports_f32_f64<AdamProblem>>("reference", Backend::reference),
 };
 constexpr Kernel sgd_kernels[] = {
-    kernel<&sgd_cpu, &supports_all<SgdProblem>>("cpu", Backend::cpu),
-    kernel<&sgd_reference, &supports_all<SgdProblem>>("reference", Backend::reference),
+    kernel<&sgd_cpu, &supports_f32_f64<SgdProblem>>("cpu", Backend::cpu),
+    kernel<&sgd_reference, &supports_f32_f64<SgdProblem>>("reference", Backend::reference),
 };
 constexpr Kernel sum_kernels[] = {
-    kernel<&sum_of_squares_cpu, &supports_all<SumOfSquaresProblem>>("cpu", Backend::cpu),
-    kernel<&sum_of_squares_reference, &supports_all<SumOfSquaresProblem>>("reference", Backend::reference),
+    kernel<&sum_of_squares_cpu, &supports_f32_f64<SumOfSquaresProblem>>("cpu", Backend::cpu),
+    kernel<&sum_of_squares_reference, &supports_f32_f64<SumOfSquaresProblem>>("reference",
+                                                                              Backend::reference),
 };
 
 }  // namespace

@@ -158,8 +158,8 @@ using Unary = PointwiseProblem;
 using Binary = BroadcastProblem;
 
 template <auto Cpu, auto Reference, class P>
-constexpr Kernel table[2] = {kernel<Cpu, &supports_all<P>>("cpu", Backend::cpu),
-                             kernel<Reference, &supports_all<P>>("reference", Backend::reference)};
+constexpr Kernel table[2] = {kernel<Cpu, &supports_f32_f64<P>>("cpu", Backend::cpu),
+                             kernel<Reference, &supports_f32_f64<P>>("reference", Backend::reference)};
 
 template <class P, auto PortsOf, int Flops, auto Cpu, auto Reference>
 constexpr PrimitiveOf<P> define(const char* name) {

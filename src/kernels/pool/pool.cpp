@@ -83,32 +83,32 @@ constexpr PrimitiveOf<P> max_pool_primitive(const char* name, std::span<const Ke
 
 // oneDNN's maximum passes over NaN and turns a window of -inf into the lowest float, so it has no row here.
 constexpr Kernel max_forward_kernels[] = {
-    kernel<&max_pool_forward_cpu, &supports_all<P>>("cpu", Backend::cpu),
-    kernel<&max_pool_forward_reference, &supports_all<P>>("reference", Backend::reference),
+    kernel<&max_pool_forward_cpu, &supports_f32_f64<P>>("cpu", Backend::cpu),
+    kernel<&max_pool_forward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
 };
 constexpr Kernel max_backward_kernels[] = {
-    kernel<&max_pool_backward_cpu, &supports_all<P>>("cpu", Backend::cpu),
-    kernel<&max_pool_backward_reference, &supports_all<P>>("reference", Backend::reference),
+    kernel<&max_pool_backward_cpu, &supports_f32_f64<P>>("cpu", Backend::cpu),
+    kernel<&max_pool_backward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
 };
 constexpr Kernel avg_forward_kernels[] = {
     kernel<&avg_pool_forward_onednn, &supports_f32<P>>("onednn", Backend::onednn),
-    kernel<&avg_pool_forward_cpu, &supports_all<P>>("cpu", Backend::cpu),
-    kernel<&avg_pool_forward_reference, &supports_all<P>>("reference", Backend::reference),
+    kernel<&avg_pool_forward_cpu, &supports_f32_f64<P>>("cpu", Backend::cpu),
+    kernel<&avg_pool_forward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
 };
 constexpr Kernel avg_backward_kernels[] = {
-    kernel<&avg_pool_backward_cpu, &supports_all<P>>("cpu", Backend::cpu),
+    kernel<&avg_pool_backward_cpu, &supports_f32_f64<P>>("cpu", Backend::cpu),
     kernel<&avg_pool_backward_onednn, &supports_f32<P>>("onednn", Backend::onednn),
-    kernel<&avg_pool_backward_reference, &supports_all<P>>("reference", Backend::reference),
+    kernel<&avg_pool_backward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
 };
 constexpr Kernel global_forward_kernels[] = {
-    kernel<&global_avg_pool_forward_cpu, &supports_all<G>>("cpu", Backend::cpu),
+    kernel<&global_avg_pool_forward_cpu, &supports_f32_f64<G>>("cpu", Backend::cpu),
     kernel<&global_avg_pool_forward_onednn, &supports_f32<G>>("onednn", Backend::onednn),
-    kernel<&global_avg_pool_forward_reference, &supports_all<G>>("reference", Backend::reference),
+    kernel<&global_avg_pool_forward_reference, &supports_f32_f64<G>>("reference", Backend::reference),
 };
 constexpr Kernel global_backward_kernels[] = {
-    kernel<&global_avg_pool_backward_cpu, &supports_all<G>>("cpu", Backend::cpu),
+    kernel<&global_avg_pool_backward_cpu, &supports_f32_f64<G>>("cpu", Backend::cpu),
     kernel<&global_avg_pool_backward_onednn, &supports_f32<G>>("onednn", Backend::onednn),
-    kernel<&global_avg_pool_backward_reference, &supports_all<G>>("reference", Backend::reference),
+    kernel<&global_avg_pool_backward_reference, &supports_f32_f64<G>>("reference", Backend::reference),
 };
 
 }  // namespace

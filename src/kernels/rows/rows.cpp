@@ -72,8 +72,8 @@ Cost write_cost(const RowsProblem& p) {
 
 using P = RowsProblem;
 template <auto Cpu, auto Reference>
-constexpr Kernel table[2] = {kernel<Cpu, &supports_all<P>>("cpu", Backend::cpu),
-                             kernel<Reference, &supports_all<P>>("reference", Backend::reference)};
+constexpr Kernel table[2] = {kernel<Cpu, &supports_f32_f64<P>>("cpu", Backend::cpu),
+                             kernel<Reference, &supports_f32_f64<P>>("reference", Backend::reference)};
 
 }  // namespace
 

@@ -30,10 +30,8 @@ Device device_of(Backend backend);
 /// Whether a CUDA device can be used by this build on this machine; `why_not` gets one sentence if not.
 bool cuda_available(std::string* why_not = nullptr);
 
-/// Resolves "auto" | "cpu" | "cuda"; throws Error with the reason where the device cannot be used.
-Device resolve_device(std::string_view name);
-
-/// The queue a kernel runs on. On the CPU kernels run at once and `handle` is null.
+/// The queue a kernel runs on, as kernels get it: see stream.hpp for who owns it. On the CPU kernels run at once
+/// and `handle` is null; on a device a null handle is the default stream.
 struct Stream {
   Device device = Device::cpu;
   void* handle = nullptr;

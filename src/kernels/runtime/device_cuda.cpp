@@ -1,36 +1,198 @@
-// A build with CUDA: the first device, its stream-ordered pool, and why it cannot be used.
+// A build with CUDA: the driver's calls on the first device, each through the one check. Memory comes from the
+// default pool of the device, told once to keep what is freed: its own rule is to give everything back at every
+// synchronisation, and to ask the driver for it again in the next step.
 #include <cuda_runtime_api.h>
-#include <fmt/format.h>
 
-#include "kernels/runtime/device_memory.hpp"
-#include "kernels/runtime/error.hpp"
+#include <cstdint>
 
-namespace fovea {
+#include "kernels/runtime/cuda_error.hpp"
+#include "kernels/runtime/cuda_status.hpp"
+#include "kernels/runtime/device_api.hpp"
 
-std::string why_no_device() {
-  int count = 0;
-  const cudaError_t status = cudaGetDeviceCount(&count);
-  if (status == cudaErrorNoDevice || (status == cudaSuccess && count == 0))
-    return "this machine has no CUDA device";
-  if (status != cudaSuccess) return fmt::format("CUDA cannot be used: {}", cudaGetErrorString(status));
-  cudaDeviceProp properties{};
-  if (cudaGetDeviceProperties(&properties, 0) != cudaSuccess) return "the CUDA device does not answer";
-  if (properties.major < 8) {
-    return fmt::format("{} has compute capability {}.{}; fovea's kernels are built for 8.0 and 9.0",
-                       properties.name, properties.major, properties.minor);
-  }
-  return "";
+namespace fovea::device_api {
+namespace {
+
+static_assert(cuda_status::success == cudaSuccess);
+static_assert(cuda_status::memory_allocation == cudaErrorMemoryAllocation);
+static_assert(cuda_status::insufficient_driver == cudaErrorInsufficientDriver);
+static_assert(cuda_status::no_device == cudaErrorNoDevice);
+static_assert(cuda_status::no_kernel_image == cudaErrorNoKernelImageForDevice);
+static_assert(cuda_status::unsupported_ptx == cudaErrorUnsupportedPtxVersion);
+static_assert(cuda_status::illegal_address == cudaErrorIllegalAddress);
+static_assert(cuda_status::is_of_an_earlier_kernel(cudaErrorLaunchTimeout) &&
+              cuda_status::is_of_an_earlier_kernel(cudaErrorAssert) &&
+              cuda_status::is_of_an_earlier_kernel(cudaErrorHardwareStackError) &&
+              cuda_status::is_of_an_earlier_kernel(cudaErrorIllegalInstruction) &&
+              cuda_status::is_of_an_earlier_kernel(cudaErrorMisalignedAddress) &&
+              cuda_status::is_of_an_earlier_kernel(cudaErrorInvalidAddressSpace) &&
+              cuda_status::is_of_an_earlier_kernel(cudaErrorInvalidPc) &&
+              cuda_status::is_of_an_earlier_kernel(cudaErrorLaunchFailure));
+
+cudaStream_t stream_of(void* handle) { return static_cast<cudaStream_t>(handle); }
+cudaEvent_t event_of(void* handle) { return static_cast<cudaEvent_t>(handle); }
+cudaGraphExec_t graph_of(void* handle) { return static_cast<cudaGraphExec_t>(handle); }
+
+int attribute(cudaDeviceAttr which) {
+  int value = 0;
+  FOVEA_CUDA(cudaDeviceGetAttribute(&value, which, 0));
+  return value;
 }
 
-void* allocate_device(std::int64_t bytes) {
+cudaMemPool_t pool() {
+  static const cudaMemPool_t kept = [] {
+    cudaMemPool_t made = nullptr;
+    FOVEA_CUDA(cudaDeviceGetDefaultMemPool(&made, 0));
+    std::uint64_t everything = UINT64_MAX;
+    FOVEA_CUDA(cudaMemPoolSetAttribute(made, cudaMemPoolAttrReleaseThreshold, &everything));
+    return made;
+  }();
+  return kept;
+}
+
+// Null where there is no memory; any other failure throws. Not sticky, so the next call starts clean.
+void* try_to_allocate(std::int64_t bytes, void* stream) {
   void* data = nullptr;
-  const cudaError_t status = cudaMallocAsync(&data, static_cast<std::size_t>(bytes), nullptr);
-  if (status == cudaSuccess) return data;
-  cudaGetLastError();  // clears it: an allocation that failed is reported by the caller
-  if (status == cudaErrorMemoryAllocation) return nullptr;
-  fail(fmt::format("device memory: {}", cudaGetErrorString(status)));
+  const cudaError_t status =
+      cudaMallocFromPoolAsync(&data, static_cast<std::size_t>(bytes), pool(), stream_of(stream));
+  if (status == cudaErrorMemoryAllocation) {
+    (void)cudaGetLastError();
+    return nullptr;
+  }
+  check_cuda(status, "cudaMallocFromPoolAsync", __FILE__, __LINE__);
+  return data;
 }
 
-void free_device(void* data) { cudaFreeAsync(data, nullptr); }
+bool is_capturing(void* stream) {
+  cudaStreamCaptureStatus status{};
+  FOVEA_CUDA(cudaStreamIsCapturing(stream_of(stream), &status));
+  return status != cudaStreamCaptureStatusNone;
+}
 
-}  // namespace fovea
+}  // namespace
+
+DriverAnswer ask_driver() {
+  DriverAnswer answer;
+  FOVEA_CUDA(cudaRuntimeGetVersion(&answer.runtime_version));
+  FOVEA_CUDA(cudaDriverGetVersion(&answer.driver_version));
+  cudaError_t status = cudaGetDeviceCount(&answer.devices);
+  cudaDeviceProp properties{};
+  if (status == cudaSuccess && answer.devices > 0) status = cudaGetDeviceProperties(&properties, 0);
+  answer.status = status;
+  answer.status_text = cudaGetErrorString(status);
+  answer.name = properties.name;
+  answer.major = properties.major;
+  answer.minor = properties.minor;
+  (void)cudaGetLastError();  // the answer was taken; later calls start clean
+  return answer;
+}
+
+DeviceInfo info() {
+  cudaDeviceProp properties{};
+  FOVEA_CUDA(cudaGetDeviceProperties(&properties, 0));
+  DeviceInfo info;
+  info.name = properties.name;
+  info.major = properties.major;
+  info.minor = properties.minor;
+  FOVEA_CUDA(cudaDriverGetVersion(&info.driver_version));
+  FOVEA_CUDA(cudaRuntimeGetVersion(&info.runtime_version));
+  info.multiprocessors = properties.multiProcessorCount;
+  info.clock_khz = attribute(cudaDevAttrClockRate);
+  info.memory_clock_khz = attribute(cudaDevAttrMemoryClockRate);
+  info.memory_bus_bits = properties.memoryBusWidth;
+  info.shared_bytes_per_block = static_cast<std::int64_t>(properties.sharedMemPerBlockOptin);
+  info.l2_bytes = properties.l2CacheSize;
+  info.memory_bytes = static_cast<std::int64_t>(properties.totalGlobalMem);
+  return info;
+}
+
+// What other streams freed can be handed out only once their work is done: so before giving up, wait and let
+// the pool return what it holds in pieces that do not fit.
+void* allocate(std::int64_t bytes, void* stream) {
+  if (void* data = try_to_allocate(bytes, stream)) return data;
+  if (is_capturing(stream)) return nullptr;
+  FOVEA_CUDA(cudaDeviceSynchronize());
+  FOVEA_CUDA(cudaMemPoolTrimTo(pool(), 0));
+  return try_to_allocate(bytes, stream);
+}
+
+void release(void* data, void* stream) { FOVEA_CUDA(cudaFreeAsync(data, stream_of(stream))); }
+
+void memory(std::int64_t& free_bytes, std::int64_t& total_bytes) {
+  std::size_t free_now = 0, total = 0;
+  FOVEA_CUDA(cudaMemGetInfo(&free_now, &total));
+  std::uint64_t reserved = 0, used = 0;
+  FOVEA_CUDA(cudaMemPoolGetAttribute(pool(), cudaMemPoolAttrReservedMemCurrent, &reserved));
+  FOVEA_CUDA(cudaMemPoolGetAttribute(pool(), cudaMemPoolAttrUsedMemCurrent, &used));
+  free_bytes = static_cast<std::int64_t>(free_now + (reserved - used));
+  total_bytes = static_cast<std::int64_t>(total);
+}
+
+void copy(void* to, const void* from, std::int64_t bytes, void* stream) {
+  FOVEA_CUDA(
+      cudaMemcpyAsync(to, from, static_cast<std::size_t>(bytes), cudaMemcpyDefault, stream_of(stream)));
+}
+
+void fill(void* data, unsigned char byte, std::int64_t bytes, void* stream) {
+  FOVEA_CUDA(cudaMemsetAsync(data, byte, static_cast<std::size_t>(bytes), stream_of(stream)));
+}
+
+void* make_stream() {
+  cudaStream_t stream = nullptr;
+  FOVEA_CUDA(cudaStreamCreate(&stream));
+  return stream;
+}
+void destroy_stream(void* stream) { FOVEA_CUDA(cudaStreamDestroy(stream_of(stream))); }
+void synchronize_stream(void* stream) { FOVEA_CUDA(cudaStreamSynchronize(stream_of(stream))); }
+void synchronize_device() { FOVEA_CUDA(cudaDeviceSynchronize()); }
+void wait_for_event(void* stream, void* event) {
+  FOVEA_CUDA(cudaStreamWaitEvent(stream_of(stream), event_of(event), 0));
+}
+
+void* make_event() {
+  cudaEvent_t event = nullptr;
+  FOVEA_CUDA(cudaEventCreate(&event));
+  return event;
+}
+void destroy_event(void* event) { FOVEA_CUDA(cudaEventDestroy(event_of(event))); }
+void record_event(void* event, void* stream) {
+  FOVEA_CUDA(cudaEventRecord(event_of(event), stream_of(stream)));
+}
+void synchronize_event(void* event) { FOVEA_CUDA(cudaEventSynchronize(event_of(event))); }
+float elapsed_ms(void* from, void* to) {
+  float ms = 0;
+  FOVEA_CUDA(cudaEventElapsedTime(&ms, event_of(from), event_of(to)));
+  return ms;
+}
+
+void begin_capture(void* stream) {
+  FOVEA_CUDA(cudaStreamBeginCapture(stream_of(stream), cudaStreamCaptureModeThreadLocal));
+}
+
+void* end_capture(void* stream) {
+  cudaGraph_t graph = nullptr;
+  FOVEA_CUDA(cudaStreamEndCapture(stream_of(stream), &graph));
+  cudaGraphExec_t ready = nullptr;
+  const cudaError_t status = cudaGraphInstantiate(&ready, graph, 0);
+  FOVEA_CUDA(cudaGraphDestroy(graph));
+  check_cuda(status, "cudaGraphInstantiate", __FILE__, __LINE__);
+  return ready;
+}
+
+void abandon_capture(void* stream) noexcept {
+  cudaGraph_t graph = nullptr;
+  if (cudaStreamEndCapture(stream_of(stream), &graph) == cudaSuccess && graph != nullptr) {
+    (void)cudaGraphDestroy(graph);
+  }
+  (void)cudaGetLastError();  // the error that made the capture worthless is on its way already
+}
+
+void launch_graph(void* graph, void* stream) {
+  FOVEA_CUDA(cudaGraphLaunch(graph_of(graph), stream_of(stream)));
+}
+void destroy_graph(void* graph) { FOVEA_CUDA(cudaGraphExecDestroy(graph_of(graph))); }
+
+void check_launch() { FOVEA_CUDA(cudaGetLastError()); }
+
+const char* error_text(int status) { return cudaGetErrorString(static_cast<cudaError_t>(status)); }
+
+}  // namespace fovea::device_api

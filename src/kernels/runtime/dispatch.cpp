@@ -1,12 +1,17 @@
-// dispatch(): port checks, kernel choice, trace. See primitive.hpp.
+// dispatch(): port checks, the run, debug checks and trace. See primitive.hpp; the choice of a kernel is in
+// choice.cpp.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <chrono>
-#include <iterator>
+#include <optional>
 #include <utility>
 
+#include "kernels/runtime/debug.hpp"
+#include "kernels/runtime/device_api.hpp"
 #include "kernels/runtime/primitive.hpp"
+#include "kernels/runtime/running.hpp"
+#include "kernels/runtime/stream.hpp"
 #include "kernels/runtime/trace.hpp"
 
 namespace fovea {
@@ -46,12 +51,6 @@ Device device_of_ports(Ports ports) {
   return present == ports.end() ? Device::cpu : present->device;
 }
 
-const Kernel* find_kernel(const Primitive& primitive, std::string_view name) {
-  const auto it = std::find_if(primitive.kernels.begin(), primitive.kernels.end(),
-                               [&](const Kernel& k) { return name == k.name; });
-  return it == primitive.kernels.end() ? nullptr : &*it;
-}
-
 double now_s() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
@@ -60,18 +59,29 @@ TraceSink* sink = nullptr;
 thread_local double nested_seconds = 0;  // spent in dispatches called by the running kernel
 thread_local int depth = 0;
 
+// A launch that failed and was not checked by its kernel is found here.
+void run(const Kernel& kernel, const void* problem, Ports ports, Stream stream) {
+  kernel.run(problem, ports, stream);
+  if (stream.device == Device::cuda) device_api::check_launch();
+}
+
 void run_traced(const Primitive& primitive, const Kernel& kernel, const void* problem, Ports ports,
                 Stream stream) {
   const double outer_nested = nested_seconds;
   nested_seconds = 0;
   ++depth;
   TraceEvent event{&primitive, &kernel, now_s(), 0, 0, primitive.cost(problem), depth - 1};
-  kernel.run(problem, ports, stream);
+  run(kernel, problem, ports, stream);
   event.seconds = now_s() - event.begin_s;
   event.self_seconds = event.seconds - nested_seconds;
   --depth;
   nested_seconds = outer_nested + event.seconds;
   sink->record(event);
+}
+
+// A call that names no stream gets the current one of the device on which its ports lie.
+Stream stream_for(Device device, Stream given) {
+  return device == given.device ? given : current_stream(device);
 }
 
 }  // namespace
@@ -87,62 +97,19 @@ double bytes_of(const PortList& ports) {
 void dispatch(const Primitive& primitive, const void* problem, Ports ports, Stream stream) {
   primitive.check(problem);
   const Device device = device_of_ports(ports);
-  check_ports(primitive, primitive.ports(problem), ports, device);
+  const PortList specs = primitive.ports(problem);
+  check_ports(primitive, specs, ports, device);
   const Kernel& kernel = selection().choose(primitive, problem, device);
+  stream = stream_for(device, stream);
+  const DispatchScope running(primitive, kernel, specs, ports);
+  std::optional<DebugRun> debugged;
+  if (debug()) debugged.emplace(primitive, kernel, specs, ports);
   if (sink != nullptr) {
     run_traced(primitive, kernel, problem, ports, stream);
   } else {
-    kernel.run(problem, ports, stream);
+    run(kernel, problem, ports, stream);
   }
-}
-
-// ---- Selection ----------------------------------------------------------------------------------
-
-void Selection::prefer(Backend backend) {
-  has_preferred_ = true;
-  preferred_ = backend;
-}
-
-void Selection::clear() { *this = Selection{}; }
-
-std::vector<std::string> Selection::forced() const { return assignments_; }
-
-std::string_view Selection::reason(const Primitive& primitive) const {
-  for (const auto& [name, kernel] : forced_) {
-    if (name == primitive.name) return "forced";
-  }
-  return has_preferred_ ? "preferred backend" : "first in the table";
-}
-
-const Kernel& Selection::choose(const Primitive& primitive, const void* problem, Device device) const {
-  for (const auto& [name, kernel_name] : forced_) {
-    if (name != primitive.name) continue;
-    const Kernel& kernel = *find_kernel(primitive, kernel_name);
-    if (device_of(kernel.backend) != device || !kernel.supports(problem)) {
-      fail(fmt::format(
-          "{}: the forced kernel '{}' does not support this {} problem on {}; drop --kernel {}={} or "
-          "change the problem",
-          primitive.name, kernel_name, name_of(primitive.dtype(problem)), name_of(device), name,
-          kernel_name));
-    }
-    return kernel;
-  }
-  const Kernel* first = nullptr;
-  for (const Kernel& kernel : primitive.kernels) {
-    if (device_of(kernel.backend) != device || !kernel.supports(problem)) continue;
-    if (!has_preferred_ || kernel.backend == preferred_) return kernel;
-    if (first == nullptr) first = &kernel;
-  }
-  if (first == nullptr) {
-    fail(fmt::format("{}: no kernel supports this {} problem on {}", primitive.name,
-                     name_of(primitive.dtype(problem)), name_of(device)));
-  }
-  return *first;
-}
-
-Selection& selection() {
-  static Selection instance;
-  return instance;
+  if (debugged) debugged->after_run();
 }
 
 // ---- Trace --------------------------------------------------------------------------------------

@@ -119,8 +119,8 @@ constexpr Kernel kernel(const char* name, Backend backend, bool deterministic = 
 }
 
 template <class P>
-constexpr bool supports_all(const P&) {
-  return true;
+constexpr bool supports_f32_f64(const P& problem) {
+  return problem.dtype == Dtype::f32 || problem.dtype == Dtype::f64;
 }
 template <class P>
 constexpr bool supports_f32(const P& problem) {
@@ -160,6 +160,8 @@ class Selection {
   /// "ham.forward=fused", or "ham=fused" for every direction that has a kernel of that name. Throws
   /// UsageError for an unknown op or kernel, listing the known ones.
   void force(std::string_view assignment);
+  /// The kernel of this name on whatever device the ports lie. Throws UsageError where there is none.
+  void force(const Primitive& primitive, std::string_view kernel_name);
   void prefer(Backend backend);
   void clear();
 

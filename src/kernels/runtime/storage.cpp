@@ -1,4 +1,4 @@
-// Host memory, and the hook to the device's. See storage.hpp.
+// Host memory, the device's pool, and the count and limit of both. See storage.hpp and memory.hpp.
 #include "kernels/runtime/storage.hpp"
 
 #include <fmt/format.h>
@@ -8,8 +8,9 @@
 #include <cstdlib>
 #include <utility>
 
-#include "kernels/runtime/device_memory.hpp"
-#include "kernels/runtime/error.hpp"
+#include "kernels/runtime/debug.hpp"
+#include "kernels/runtime/memory.hpp"
+#include "kernels/runtime/running.hpp"
 
 namespace fovea {
 namespace {
@@ -17,12 +18,19 @@ namespace {
 struct Counter {
   std::atomic<std::int64_t> current{0};
   std::atomic<std::int64_t> peak{0};
+  std::atomic<std::int64_t> limit{0};  // 0: none
 
-  void add(std::int64_t bytes) {
-    const std::int64_t now = current.fetch_add(bytes) + bytes;
+  /// False, with nothing added, where the sum would pass the limit.
+  bool add(std::int64_t bytes) {
+    const std::int64_t now = current.fetch_add(bytes) + bytes, most = limit.load();
+    if (most > 0 && now > most) {
+      current.fetch_sub(bytes);
+      return false;
+    }
     std::int64_t seen = peak.load();
     while (now > seen && !peak.compare_exchange_weak(seen, now)) {
     }
+    return true;
   }
 };
 
@@ -47,29 +55,53 @@ void* allocate_host(std::int64_t bytes) {
   return std::aligned_alloc(Storage::alignment, rounded == 0 ? Storage::alignment : rounded);
 }
 
+device_pool::Block allocate(std::int64_t bytes, Device device) {
+  if (device == Device::cuda) return device_pool::allocate(bytes);
+  return {allocate_host(bytes), nullptr};
+}
+
+[[noreturn]] void fail_memory(const Shape& shape, Dtype dtype, std::int64_t bytes, Device device) {
+  throw OutOfMemory({.what = what_is_running(),
+                     .device = device,
+                     .shape = shape,
+                     .dtype = dtype,
+                     .bytes = bytes,
+                     .in_use = memory_use(device).current,
+                     .most = device_memory_info(device).total});
+}
+
 }  // namespace
 
 MemoryUse memory_use(Device device) { return {counter(device).current.load(), counter(device).peak.load()}; }
 
 void reset_peak_memory(Device device) { counter(device).peak = counter(device).current.load(); }
 
-Storage::Storage(std::int64_t bytes, Device device) : bytes_(bytes), device_(device) {
-  if (bytes < 0) fail(fmt::format("a tensor of {} bytes was asked for", bytes));
-  data_ = device == Device::cpu ? allocate_host(bytes) : allocate_device(bytes);
-  if (data_ == nullptr) {
-    fail(
-        fmt::format("out of memory on {}: {} MiB asked for, {} MiB in use; try a smaller batch or image size",
-                    name_of(device), bytes >> 20, memory_use(device).current >> 20));
+void set_memory_limit(Device device, std::int64_t bytes) { counter(device).limit = bytes; }
+std::int64_t memory_limit(Device device) { return counter(device).limit.load(); }
+
+Storage::Storage(std::int64_t bytes, Device device) : Storage({bytes}, Dtype::u8, device) {}
+
+Storage::Storage(const Shape& shape, Dtype dtype, Device device)
+    : bytes_(shape.numel() * size_of(dtype)), device_(device), has_red_zones_(debug()) {
+  if (bytes_ < 0) fail(fmt::format("a tensor of {} was asked for", to_string(shape)));
+  if (!counter(device).add(bytes_)) fail_memory(shape, dtype, bytes_, device);
+  const std::int64_t margin = has_red_zones_ ? red_zone_bytes : 0;
+  block_ = allocate(bytes_ + 2 * margin, device);
+  if (block_.data == nullptr) {
+    counter(device).add(-bytes_);
+    fail_memory(shape, dtype, bytes_, device);
   }
-  counter(device).add(bytes);
+  data_ = static_cast<std::byte*>(block_.data) + margin;
+  if (has_red_zones_) add_red_zones(data_, bytes_, device);
 }
 
 Storage::~Storage() {
+  if (has_red_zones_) remove_red_zones(data_);
   counter(device_).add(-bytes_);
   if (device_ == Device::cpu) {
-    std::free(data_);
+    std::free(block_.data);
   } else {
-    free_device(data_);
+    device_pool::release(block_);
   }
 }
 

@@ -2,7 +2,7 @@
 //
 // Host memory comes from malloc, told once to keep what is freed: activations of 100 MB would otherwise be
 // mapped, zeroed page by page and unmapped again in every step, which costs more than many kernels that fill
-// them.
+// them. Device memory comes from the driver's stream-ordered pool, on the thread's current stream (stream.hpp).
 #pragma once
 
 #include <atomic>
@@ -10,6 +10,8 @@
 #include <cstdint>
 
 #include "kernels/runtime/device.hpp"
+#include "kernels/runtime/device_pool.hpp"
+#include "kernels/runtime/view.hpp"
 
 namespace fovea {
 
@@ -25,8 +27,10 @@ class Storage {
  public:
   static constexpr std::size_t alignment = 64;
 
-  /// Contents are unspecified. Throws Error, naming the bytes asked for and in use, where memory runs out.
-  Storage(std::int64_t bytes, Device device = Device::cpu);
+  /// Contents are unspecified. Throws OutOfMemory (memory.hpp) where memory runs out or would pass the limit.
+  explicit Storage(std::int64_t bytes, Device device = Device::cpu);
+  /// For a tensor, which the error then describes.
+  Storage(const Shape& shape, Dtype dtype, Device device);
   ~Storage();
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
@@ -42,6 +46,8 @@ class Storage {
   void* data_ = nullptr;
   std::int64_t bytes_ = 0;
   Device device_ = Device::cpu;
+  bool has_red_zones_ = false;  // debug.hpp
+  device_pool::Block block_;    // what was allocated; data_ lies in it
 };
 
 }  // namespace fovea

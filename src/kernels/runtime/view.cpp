@@ -35,7 +35,7 @@ Device device_of(Backend backend) {
 }
 
 std::string_view name_of(Dtype dtype) {
-  constexpr std::array names{"f32", "f64", "u8", "i64"};
+  constexpr std::array names{"f32", "f64", "u8", "i64", "bf16"};
   return names[static_cast<std::size_t>(dtype)];
 }
 
@@ -44,6 +44,14 @@ Dtype parse_dtype(std::string_view name) {
   if (name == "f64") return Dtype::f64;
   if (name == "bf16") fail_usage("bf16 needs a CUDA device; on the CPU use f32 or f64");
   fail_usage(fmt::format("there is no dtype '{}'; known: f32, f64", name));
+}
+
+void fail_not_float(Dtype dtype) {
+  fail(fmt::format("{} was given to code that computes in f32 or f64; convert it first", name_of(dtype)));
+}
+
+void fail_unknown_dtype(Dtype dtype) {
+  fail(fmt::format("a tensor has the unknown dtype {}", static_cast<int>(dtype)));
 }
 
 std::string to_string(const Shape& shape) {

@@ -12,15 +12,31 @@
 #include <type_traits>
 
 #include "kernels/runtime/device.hpp"
+#include "simt/bf16.hpp"
 
 namespace fovea {
 
-enum class Dtype : std::int32_t { f32, f64, u8, i64 };
+enum class Dtype : std::int32_t { f32, f64, u8, i64, bf16 };
 
 std::string_view name_of(Dtype dtype);
 Dtype parse_dtype(std::string_view name);  // the floating types a user may name; UsageError otherwise
 
-constexpr std::int64_t size_of(Dtype dtype) { return dtype == Dtype::u8 ? 1 : dtype == Dtype::f32 ? 4 : 8; }
+constexpr std::int64_t size_of(Dtype dtype) {
+  switch (dtype) {
+    case Dtype::u8:
+      return 1;
+    case Dtype::bf16:
+      return 2;
+    case Dtype::f32:
+      return 4;
+    case Dtype::f64:
+    case Dtype::i64:
+      return 8;
+  }
+  return 0;
+}
+
+constexpr bool is_floating(Dtype dtype) { return dtype != Dtype::u8 && dtype != Dtype::i64; }
 
 template <class T>
 constexpr Dtype dtype_of() {
@@ -30,18 +46,43 @@ constexpr Dtype dtype_of() {
     return Dtype::f64;
   else if constexpr (std::is_same_v<T, std::uint8_t>)
     return Dtype::u8;
+  else if constexpr (std::is_same_v<T, simt::bf16>)
+    return Dtype::bf16;
   else {
     static_assert(std::is_same_v<T, std::int64_t>, "fovea has no such element type");
     return Dtype::i64;
   }
 }
 
+[[noreturn]] void fail_not_float(Dtype dtype);
+
 /// Calls f with a zero of the element type: `visit_float(dtype, [&](auto zero) { using T = decltype(zero);
-/// ... })`.
+/// ... })`. For code with a form in f32 and in f64: bf16 is an Error, since what computes in it is for a
+/// device, or rounds at places of its own.
 template <class F>
 decltype(auto) visit_float(Dtype dtype, F&& f) {
-  assert(dtype == Dtype::f32 || dtype == Dtype::f64);
+  if (dtype != Dtype::f32 && dtype != Dtype::f64) fail_not_float(dtype);
   return dtype == Dtype::f64 ? f(double{}) : f(float{});
+}
+
+[[noreturn]] void fail_unknown_dtype(Dtype dtype);
+
+/// The same over every element type.
+template <class F>
+decltype(auto) visit_any(Dtype dtype, F&& f) {
+  switch (dtype) {
+    case Dtype::f32:
+      return f(float{});
+    case Dtype::f64:
+      return f(double{});
+    case Dtype::u8:
+      return f(std::uint8_t{});
+    case Dtype::i64:
+      return f(std::int64_t{});
+    case Dtype::bf16:
+      return f(simt::bf16{});
+  }
+  fail_unknown_dtype(dtype);
 }
 
 /// Up to five dimensions, outermost first. Rank 0 is a scalar with one element.

@@ -9,7 +9,7 @@
 #include "simt/error.hpp"
 #include "simt/world.hpp"
 
-namespace simt {
+namespace simt::inline on_device {
 
 using stream_t = cudaStream_t;
 
@@ -36,6 +36,11 @@ __device__ __forceinline__ unsigned warp() { return linear_thread() / 32; }
 /// A barrier of `threads` threads (a multiple of 32) under one of the 16 names; 0 is __syncthreads'.
 __device__ __forceinline__ void named_barrier(int id, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+/// Arrives there and goes on: a producer's half of the barrier. `threads` counts those that arrive and those
+/// that wait.
+__device__ __forceinline__ void named_barrier_arrive(int id, int threads) {
+  asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
 
 // A cluster is one block before Hopper.
@@ -70,4 +75,4 @@ __device__ __forceinline__ T* map_shared_rank(T* pointer, unsigned) {
 }
 #endif
 
-}  // namespace simt
+}  // namespace simt::inline on_device

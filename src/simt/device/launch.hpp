@@ -5,7 +5,7 @@
 
 #include "simt/device/core.hpp"
 
-namespace simt {
+namespace simt::inline on_device {
 
 namespace detail {
 inline void check(cudaError_t status, const LaunchName& name, const char* call) {
@@ -84,4 +84,4 @@ inline void copy_to_host(void* to, const void* from, std::size_t bytes) {
   detail::check(cudaMemcpy(to, from, bytes, cudaMemcpyDeviceToHost), "copy", "cudaMemcpy");
 }
 
-}  // namespace simt
+}  // namespace simt::inline on_device

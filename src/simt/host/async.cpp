@@ -5,11 +5,13 @@
 
 #include "simt/host/checker.hpp"
 #include "simt/host/executor.hpp"
+#include "simt/host/sanitizer.hpp"
 
 namespace simt::detail {
 namespace {
 
 void perform(const PendingCopy& copy) {
+  check_range(copy.from, std::size_t(copy.bytes), "cp.async reads", copy.site);
   note_access(copy.from, std::size_t(copy.bytes), false, false, copy.site);
   check_arrival(copy.to, std::size_t(copy.filled));
   note_access(copy.to, std::size_t(copy.filled), true, false, copy.site);
@@ -28,6 +30,7 @@ void async_copy(void* to, const void* from, int width, int bytes, Site site) {
   }
   if (block_of_shared(to) == nullptr)
     fail(Fault::misuse, "cp.async to an address that is not in shared memory", site);
+  check_range(to, std::size_t(width), "cp.async writes", site);
   Fiber& me = running();
   check_in_flight(to, std::size_t(width), site);
   std::memset(to, 0xFF, std::size_t(width));
@@ -50,7 +53,16 @@ void async_wait(int groups_left, Site) {
   me.copies.resize(kept);
 }
 
-bool complete_pending(Cluster&) { return false; }
-void async_end(Cluster&) {}
+// The executor is not instrumented, so its copies ask by hand.
+void check_range(const void* pointer, std::size_t bytes, const char* what, Site site) {
+  if (!with_asan() || bytes == 0) return;
+  const void* bad = __asan_region_is_poisoned(const_cast<void*>(pointer), bytes);
+  if (bad == nullptr) return;
+  fail(Fault::bounds,
+       std::string(what) + " " + std::to_string(bytes) + " bytes of which byte " +
+           std::to_string(static_cast<const char*>(bad) - static_cast<const char*>(pointer)) +
+           " lies outside of the array or variable",
+       site);
+}
 
 }  // namespace simt::detail

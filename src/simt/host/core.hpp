@@ -49,7 +49,7 @@ struct Site {
 
 namespace detail {
 
-enum class WarpOp : std::uint8_t { syncwarp, shuffle, vote, ldmatrix, mma };
+enum class WarpOp : std::uint8_t { syncwarp, shuffle, vote, ldmatrix, mma, wgmma };
 
 /// Computes a warp collective for all lanes in `lanes`; operands[lane] is what that lane deposited.
 using WarpLeader = void (*)(std::uint32_t lanes, void* const* operands);
@@ -57,7 +57,7 @@ using WarpLeader = void (*)(std::uint32_t lanes, void* const* operands);
 void warp_collective(std::uint32_t mask, WarpOp op, void* operand, WarpLeader leader, Site site);
 std::uint32_t active_mask();
 void block_barrier(Site site);
-void named_barrier(int id, int threads, Site site);
+void named_barrier(int id, int threads, bool waits, Site site);
 void cluster_barrier(Site site);
 void* dynamic_shared(std::size_t bytes, std::size_t alignment, Site site);
 void* static_shared(const void* key, std::size_t bytes, std::size_t alignment, const char* name, Site site);
@@ -89,7 +89,12 @@ inline unsigned linear_thread() {
 inline unsigned lane() { return linear_thread() % 32; }
 inline unsigned warp() { return linear_thread() / 32; }
 
-inline void named_barrier(int id, int threads, SIMT_SITE) { detail::named_barrier(id, threads, site); }
+inline void named_barrier(int id, int threads, SIMT_SITE) { detail::named_barrier(id, threads, true, site); }
+/// Arrives there and goes on: a producer's half of the barrier. `threads` counts those that arrive and those
+/// that wait.
+inline void named_barrier_arrive(int id, int threads, SIMT_SITE) {
+  detail::named_barrier(id, threads, false, site);
+}
 inline unsigned cluster_rank() { return detail::cluster_rank(); }
 inline unsigned cluster_size() { return detail::cluster_size(); }
 inline void cluster_sync(SIMT_SITE) { detail::cluster_barrier(site); }

@@ -97,15 +97,16 @@ void for_each_live(Block& block, F&& f) {
   }
 }
 
-// All have arrived: the waiting ones, which are of these blocks, and the caller.
-void open_barrier(Barrier& barrier, std::span<Block> blocks, const Fiber& caller) {
+// All have arrived: the waiting ones, which are of these blocks, and the caller, where it is one that waits. Threads
+// that only arrived have released the barrier themselves.
+void open_barrier(Barrier& barrier, std::span<Block> blocks, const Fiber* caller) {
   thread_local std::vector<const Fiber*> members;
   members.clear();
   for (Block& block : blocks) {
     for_each_live(block, [&](Fiber& f) {
-      if (f.wait_object != &barrier && &f != &caller) return;
+      if (f.wait_object != &barrier && &f != caller) return;
       members.push_back(&f);
-      if (&f != &caller) make_ready(f);
+      if (&f != caller) make_ready(f);
     });
   }
   check_barrier(members.data(), members.size());
@@ -115,17 +116,17 @@ void open_barrier(Barrier& barrier, std::span<Block> blocks, const Fiber& caller
 
 // One more thread has come, or the last of a warp that is not full, which counts for a whole one.
 void arrive(Barrier& barrier, unsigned expected, std::span<Block> blocks, Wait kind, Site site,
-            unsigned weight = 1) {
+            unsigned weight = 1, bool waits = true) {
   Fiber& me = running();
   me.site = site;
   if (barrier.arrived == 0) barrier.site = site;
   barrier.arrived += weight;
   if (barrier.arrived < expected) {
-    wait_on(&barrier, kind, site);
+    if (waits) wait_on(&barrier, kind, site);
     return;
   }
-  open_barrier(barrier, blocks, me);
-  reschedule();
+  open_barrier(barrier, blocks, waits ? &me : nullptr);
+  if (waits) reschedule();
 }
 
 }  // namespace
@@ -146,8 +147,9 @@ void block_barrier(Site site) {
   arrive(barrier, block.live, {&block, 1}, Wait::block, site);
 }
 
-void named_barrier(int id, int threads, Site site) {
-  Block& block = running().block();
+namespace {
+
+Barrier& checked_named_barrier(Block& block, int id, int threads, Site site) {
   if (id < 0 || id > 15) {
     fail(Fault::misuse, "named barrier " + std::to_string(id) + " does not exist; there are 0 to 15", site);
   }
@@ -165,9 +167,19 @@ void named_barrier(int id, int threads, Site site) {
          site);
   }
   barrier.expected = unsigned(threads);
+  return barrier;
+}
+
+}  // namespace
+
+void named_barrier(int id, int threads, bool waits, Site site) {
   const Fiber& me = running();
+  Block& block = me.block();
+  Barrier& barrier = checked_named_barrier(block, id, threads, site);
   const bool last_of_block = me.number % block.threads == block.threads - 1;  // hardware counts whole warps
-  arrive(barrier, unsigned(threads), {&block, 1}, Wait::named, site, last_of_block ? 32 - me.lane : 1);
+  check_release(me, &barrier);
+  arrive(barrier, unsigned(threads), {&block, 1}, Wait::named, site, last_of_block ? 32 - me.lane : 1, waits);
+  if (waits) check_acquire(me, &barrier);
 }
 
 void cluster_barrier(Site site) {

@@ -27,6 +27,7 @@
 
 namespace simt::detail {
 
+struct AsyncWork;
 struct Block;
 struct Cluster;
 struct Warp;
@@ -138,6 +139,7 @@ struct Cluster {
   std::size_t arena_count = 0;
 
   Counters counters;
+  std::shared_ptr<AsyncWork> async;  // mbarriers, TMA and wgmma under way (hopper.cpp)
 };
 
 // ---- sizes
@@ -194,9 +196,14 @@ std::string full_report(const std::string& what, Site site);
 
 // ---- asynchronous work (async.cpp, hopper.cpp)
 
+/// Under AddressSanitizer: fails where a copy reads or writes what is nobody's. `what` begins the sentence.
+void check_range(const void* pointer, std::size_t bytes, const char* what, Site site);
+
 /// Work that is due at the latest when nothing else can run; true if it made a fiber ready.
 bool complete_pending(Cluster& cluster);
-/// The cluster ends: reports what was never waited for.
+/// The cluster ends: reports what was never waited for, unless the cluster was abandoned.
 void async_end(Cluster& cluster);
+/// What an mbarrier waits for, in words: "1 of 2 arrivals and 512 bytes missing".
+std::string mbarrier_state(const void* barrier);
 
 }  // namespace simt::detail

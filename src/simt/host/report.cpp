@@ -32,6 +32,8 @@ const char* name_of(WarpOp op) {
       return "ldmatrix";
     case WarpOp::mma:
       return "mma.sync";
+    case WarpOp::wgmma:
+      return "a wgmma instruction";
   }
   return "a warp collective";
 }
@@ -53,7 +55,7 @@ std::string describe_wait(const Fiber& fiber) {
     case Wait::named:
       return "wait in a named barrier" + at;
     case Wait::mbarrier:
-      return "wait for an mbarrier" + at;
+      return "wait for an mbarrier (" + mbarrier_state(fiber.wait_object) + ")" + at;
     case Wait::warpgroup:
       return "wait for the other warps of a warpgroup" + at;
     case Wait::exited:

@@ -7,6 +7,7 @@
 extern "C" {
 __attribute__((weak)) void __asan_poison_memory_region(const volatile void*, std::size_t);
 __attribute__((weak)) void __asan_unpoison_memory_region(const volatile void*, std::size_t);
+__attribute__((weak)) void* __asan_region_is_poisoned(void*, std::size_t);
 __attribute__((weak)) void __sanitizer_start_switch_fiber(void**, const void*, std::size_t);
 __attribute__((weak)) void __sanitizer_finish_switch_fiber(void*, const void**, std::size_t*);
 __attribute__((weak)) void __lsan_ignore_object(const void*);

@@ -1,0 +1,249 @@
+// kernel_bench: every kernel of every primitive at the shapes of docs/performance.md, against its floor.
+//
+//   kernel_bench [--device cpu|cuda] [--only TEXT] [--kernel NAME] [--small] [--json FILE]
+//
+// Correct first: each kernel's outputs are compared with those of the CPU's default kernel on the same inputs; one that
+// differs is reported and not timed. Then cold (the copies in a graph rotate over buffers of three times the second-level
+// cache) and warm (one set of buffers). The floor is Cost's bytes at the ceiling that a plain copy reaches in this very
+// run. Every time is taken twice, the second after all others: the ratio of the two is the noise.
+#include <fmt/format.h>
+
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <random>
+
+#include "harness.hpp"
+#include "kernels/runtime/device_info.hpp"
+#include "kernels/runtime/error.hpp"
+#include "kernels/runtime/memory.hpp"
+#include "kernels/runtime/stream.hpp"
+#include "shapes.hpp"
+#include "timing.hpp"
+
+namespace fovea::bench {
+namespace {
+
+using cases::PrimitiveCase;
+
+struct Options {
+  Device device = Device::cpu;
+  std::string only, kernel, json;
+  bool small = false;
+};
+
+Options parse(int argc, char** argv) {
+  Options o;
+  for (int i = 1; i < argc; ++i) {
+    const std::string flag = argv[i];
+    if (flag == "--small") {
+      o.small = true;
+      continue;
+    }
+    if (i + 1 == argc) fail_usage("kernel_bench: " + flag + " is not known, or lacks its value");
+    const std::string value = argv[++i];
+    if (flag == "--device") {
+      o.device = parse_device(value);
+    } else if (flag == "--only") {
+      o.only = value;
+    } else if (flag == "--kernel") {
+      o.kernel = value;
+    } else if (flag == "--json") {
+      o.json = value;
+    } else {
+      fail_usage("kernel_bench does not know " + flag);
+    }
+  }
+  return o;
+}
+
+// ---- the ports of one run
+
+using Tensors = std::vector<Tensor>;
+
+Tensors random_ports(const PortList& specs) {
+  Tensors ports;
+  std::mt19937 generator(7);
+  std::normal_distribution<float> normal;
+  std::uniform_real_distribution<float> unit(0.1f, 0.9f);
+  for (const PortSpec& spec : specs) {
+    std::vector<float> values(static_cast<std::size_t>(spec.shape.numel()));
+    if (spec.role != Role::output) {
+      // What is saved for the backward (gates, means) lies between 0 and 1.
+      const bool saved = std::string_view(spec.name).size() == 1 && std::string_view(spec.name) != "x";
+      for (float& v : values) v = saved ? unit(generator) : normal(generator) * 0.5f;
+    }
+    ports.push_back(Tensor::from<float>(std::span<const float>(values), spec.shape, spec.dtype));
+  }
+  return ports;
+}
+
+Tensors on_device(const Tensors& ports, Device device) {
+  Tensors moved;
+  for (const Tensor& t : ports) moved.push_back(device == Device::cpu ? t.clone() : t.to(device));
+  return moved;
+}
+
+std::vector<View> views_of(const Tensors& ports) {
+  std::vector<View> views;
+  for (const Tensor& t : ports) views.push_back(t.view());
+  return views;
+}
+
+// ---- correctness
+
+// The worst relative error of any output, against the CPU's default kernel in f32 on the same (rounded) inputs.
+double error_of(const PrimitiveCase& c, const Kernel& kernel, const Tensors& ports, Dtype dtype,
+                Device device) {
+  const auto problem = c.problem(dtype), wide = c.problem(Dtype::f32);
+  const PortList specs = c.primitive->ports(wide.get());
+  Tensors expected, got = on_device(ports, device);
+  for (std::size_t i = 0; i < ports.size(); ++i) expected.push_back(ports[i].to(specs[i].dtype).clone());
+  const Kernel& trusted = selection().choose(*c.primitive, wide.get(), Device::cpu);
+  trusted.run(wide.get(), views_of(expected), {});
+  kernel.run(problem.get(), views_of(got), current_stream(device));
+  synchronize(device);
+  double worst = 0;
+  for (std::size_t i = 0; i < ports.size(); ++i) {
+    if (specs[i].role == Role::input) continue;
+    worst = std::max(worst, testing::relative_error(got[i].to_doubles(), expected[i].to_doubles()));
+  }
+  return worst;
+}
+
+// ---- timing
+
+struct Row {
+  std::string primitive, kernel, shape, dtype, state;  // state: cold or warm
+  Timing timing;
+  double again_us = 0, floor_us = 0, bytes = 0, flops = 0, error = 0;
+};
+
+struct Candidate {
+  const PrimitiveCase* shape;
+  const Kernel* kernel;
+  Dtype dtype;
+};
+
+Timing time_kernel(const Candidate& c, const Tensors& ports, Device device, bool cold,
+                   std::int64_t cache_bytes) {
+  const auto problem = c.shape->problem(c.dtype);
+  std::int64_t bytes = 0;
+  for (const Tensor& t : ports) bytes += t.view().bytes();
+  const int sets = cold ? static_cast<int>(std::clamp<std::int64_t>(3 * cache_bytes / bytes + 1, 2, 20)) : 1;
+  std::vector<Tensors> rotated;
+  std::vector<std::vector<View>> views;
+  for (int i = 0; i < sets; ++i) {
+    rotated.push_back(on_device(ports, device));
+    views.push_back(views_of(rotated.back()));
+  }
+  const auto run = [&](int i) {
+    c.kernel->run(problem.get(), views[static_cast<std::size_t>(i % sets)], current_stream(device));
+  };
+  return time_runs(device, run,
+                   device == Device::cpu
+                       ? TimingOptions{.copies = 2, .replays = 15, .warm_up = 1, .limit_s = 3}
+                       : TimingOptions{});
+}
+
+std::vector<Candidate> candidates(const Options& o, const std::vector<PrimitiveCase>& all) {
+  std::vector<Candidate> found;
+  for (const PrimitiveCase& c : all) {
+    if ((c.primitive->name + (" " + c.label)).find(o.only) == std::string::npos) continue;
+    for (const Kernel& kernel : c.primitive->kernels) {
+      if (device_of(kernel.backend) != o.device || (!o.kernel.empty() && o.kernel != kernel.name)) continue;
+      for (const Dtype dtype : {Dtype::bf16, Dtype::f32}) {
+        if (kernel.supports(c.problem(dtype).get())) found.push_back({&c, &kernel, dtype});
+      }
+    }
+  }
+  return found;
+}
+
+nlohmann::ordered_json json_of(const Row& r) {
+  return {{"primitive", r.primitive},
+          {"kernel", r.kernel},
+          {"shape", r.shape},
+          {"dtype", r.dtype},
+          {"state", r.state},
+          {"median_us", r.timing.median_us},
+          {"p10_us", r.timing.p10_us},
+          {"p90_us", r.timing.p90_us},
+          {"again_us", r.again_us},
+          {"copies", r.timing.copies},
+          {"replays", r.timing.replays},
+          {"floor_us", r.floor_us},
+          {"floor_share", r.floor_us / r.timing.median_us},
+          {"bytes", r.bytes},
+          {"flops", r.flops},
+          {"error", r.error}};
+}
+
+void print_row(const Row& r) {
+  fmt::print(
+      "{:14} {:10} {:12} {:5} {:5} {:10.2f} us [{:.2f}, {:.2f}] again {:.2f}  floor {:8.2f} us {:5.1f} %  "
+      "error {:.1e}\n",
+      r.primitive, r.kernel, r.shape, r.dtype, r.state, r.timing.median_us, r.timing.p10_us, r.timing.p90_us,
+      r.again_us, r.floor_us, 100 * r.floor_us / r.timing.median_us, r.error);
+}
+
+int run(int argc, char** argv) {
+  const Options o = parse(argc, argv);
+  std::string why_not;
+  if (o.device == Device::cuda && !cuda_available(&why_not)) fail(why_not);
+  const bool on_cuda = o.device == Device::cuda;
+  const std::int64_t cache = on_cuda ? device_info().l2_bytes : std::int64_t{32} << 20;
+  const double ceiling = copy_ceiling(o.device, on_cuda ? std::size_t{1} << 30 : std::size_t{64} << 20);
+  fmt::print("{}; copy ceiling {:.1f} GB/s\n", on_cuda ? to_string(device_info()) : "cpu", ceiling * 1e-9);
+
+  const std::vector<PrimitiveCase> all = shapes(o.small);
+  std::vector<Row> rows;
+  std::vector<std::function<double()>> again;
+  bool wrong = false;
+  for (const Candidate& c : candidates(o, all)) {
+    const auto problem = c.shape->problem(c.dtype);
+    auto ports = std::make_shared<Tensors>(random_ports(c.shape->primitive->ports(problem.get())));
+    const double error = error_of(*c.shape, *c.kernel, *ports, c.dtype, o.device);
+    if (!(error <= (c.dtype == Dtype::bf16 ? 2e-2 : 1e-4))) {
+      fmt::print("{} {} {} {}: WRONG, relative error {:.2e}; not timed\n", c.shape->primitive->name,
+                 c.kernel->name, c.shape->label, name_of(c.dtype), error);
+      wrong = true;
+      continue;
+    }
+    const Cost cost = c.shape->primitive->cost(problem.get());
+    for (const bool cold : {true, false}) {
+      const auto measure = [=] { return time_kernel(c, *ports, o.device, cold, cache); };
+      rows.push_back({c.shape->primitive->name, c.kernel->name, c.shape->label, std::string(name_of(c.dtype)),
+                      cold ? "cold" : "warm", measure(), 0, cost.bytes / ceiling * 1e6, cost.bytes,
+                      cost.flops, error});
+      again.emplace_back([measure] { return measure().median_us; });
+    }
+  }
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    rows[i].again_us = again[i]();
+    print_row(rows[i]);
+  }
+  if (rows.empty() && !wrong) fail("kernel_bench: no kernel matches");
+  if (!o.json.empty()) {
+    nlohmann::ordered_json list = nlohmann::ordered_json::array();
+    for (const Row& r : rows) list.push_back(json_of(r));
+    std::ofstream(o.json) << nlohmann::ordered_json{{"copy_bytes_per_s", ceiling}, {"rows", list}}.dump(1)
+                          << "\n";
+  }
+  return wrong ? 1 : 0;
+}
+
+}  // namespace
+}  // namespace fovea::bench
+
+int main(int argc, char** argv) {
+  try {
+    return fovea::bench::run(argc, argv);
+  } catch (const fovea::UsageError& error) {
+    fmt::print(stderr, "{}\n", error.what());
+    return 2;
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "kernel_bench: {}\n", error.what());
+    return 1;
+  }
+}

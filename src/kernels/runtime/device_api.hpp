@@ -1,0 +1,53 @@
+// The driver's calls as the runtime needs them, free of CUDA headers: defined by device_cuda.cpp where the build
+// has CUDA, by device_none.cpp where it has not. For the runtime alone; everyone else takes stream.hpp and
+// memory.hpp. Handles are what CUDA calls cudaStream_t, cudaEvent_t and cudaGraphExec_t; a null stream is the
+// device's default one.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/runtime/device_info.hpp"
+
+namespace fovea::device_api {
+
+DriverAnswer ask_driver();
+DeviceInfo info();
+
+/// From the driver's stream-ordered pool, which keeps what is freed; null where it has no more.
+void* allocate(std::int64_t bytes, void* stream);
+void release(void* data, void* stream);
+/// Free memory counts what the pool holds for this process and does not use.
+void memory(std::int64_t& free_bytes, std::int64_t& total_bytes);
+
+/// Between any two of host and device, in the order of the stream; done when it returns where the host is one of
+/// the two.
+void copy(void* to, const void* from, std::int64_t bytes, void* stream);
+void fill(void* data, unsigned char byte, std::int64_t bytes, void* stream);
+
+void* make_stream();
+void destroy_stream(void* stream);
+void synchronize_stream(void* stream);
+void synchronize_device();
+void wait_for_event(void* stream, void* event);
+
+void* make_event();
+void destroy_event(void* event);
+void record_event(void* event, void* stream);
+void synchronize_event(void* event);
+float elapsed_ms(void* from, void* to);
+
+void begin_capture(void* stream);
+/// The work captured, ready to launch.
+void* end_capture(void* stream);
+/// Ends a capture whose result nobody wants; never throws.
+void abandon_capture(void* stream) noexcept;
+void launch_graph(void* graph, void* stream);
+void destroy_graph(void* graph);
+
+/// Throws what the last launch left, if it failed.
+void check_launch();
+
+/// The driver's words for a status.
+const char* error_text(int status);
+
+}  // namespace fovea::device_api
