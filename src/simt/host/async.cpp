@@ -3,6 +3,7 @@
 
 #include <cstring>
 
+#include "simt/host/checker.hpp"
 #include "simt/host/executor.hpp"
 #include "simt/host/sanitizer.hpp"
 
@@ -12,6 +13,7 @@ namespace {
 void perform(const PendingCopy& copy) {
   check_range(copy.from, std::size_t(copy.bytes), "cp.async reads", copy.site);
   note_access(copy.from, std::size_t(copy.bytes), false, false, copy.site);
+  check_arrival(copy.to, std::size_t(copy.filled));
   note_access(copy.to, std::size_t(copy.filled), true, false, copy.site);
   std::memcpy(copy.to, copy.from, std::size_t(copy.bytes));
   std::memset(static_cast<char*>(copy.to) + copy.bytes, 0, std::size_t(copy.filled - copy.bytes));
@@ -30,6 +32,7 @@ void async_copy(void* to, const void* from, int width, int bytes, Site site) {
     fail(Fault::misuse, "cp.async to an address that is not in shared memory", site);
   check_range(to, std::size_t(width), "cp.async writes", site);
   Fiber& me = running();
+  check_in_flight(to, std::size_t(width), site);
   std::memset(to, 0xFF, std::size_t(width));
   me.copies.push_back({to, from, bytes, width, me.copy_group, site});
 }

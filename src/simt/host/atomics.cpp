@@ -8,6 +8,7 @@ namespace simt::detail {
 template <class T>
 T atomic(AtomicOp op, T* pointer, T value, Site site) {
   check_aligned(pointer, sizeof(T), site);
+  if (op != AtomicOp::exchange) note_access(pointer, sizeof(T), false, true, site);
   note_access(pointer, sizeof(T), true, true, site);
   std::atomic_ref<T> target(*pointer);
   if (op == AtomicOp::exchange) return target.exchange(value);
@@ -24,6 +25,7 @@ T atomic(AtomicOp op, T* pointer, T value, Site site) {
 template <class T>
 T atomic_compare_and_swap(T* pointer, T expected, T desired, Site site) {
   check_aligned(pointer, sizeof(T), site);
+  note_access(pointer, sizeof(T), false, true, site);
   note_access(pointer, sizeof(T), true, true, site);
   std::atomic_ref<T>(*pointer).compare_exchange_strong(expected, desired);
   return expected;

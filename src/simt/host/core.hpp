@@ -141,9 +141,11 @@ void shuffle_leader(std::uint32_t lanes, void* const* operands) {
 }
 
 // Source lanes outside of the segment of `width` lanes leave the value as it is, as the hardware does.
+void check_shuffle_width(int width, Site site);
 template <class T>
-T shuffle(unsigned mask, T value, int source, bool in_segment, Site site) {
+T shuffle(unsigned mask, T value, int source, bool in_segment, int width, Site site) {
   static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= 8, "a shuffle moves up to 8 bytes");
+  check_shuffle_width(width, site);
   Shuffle<T> operand{value, value, in_segment ? source : int(lane()), site};
   warp_collective(mask, WarpOp::shuffle, &operand, &shuffle_leader<T>, site);
   return operand.result;
@@ -165,22 +167,22 @@ inline std::uint32_t vote(unsigned mask, bool predicate, Site site) {
 template <class T>
 inline T __shfl_sync(unsigned mask, T value, int source, int width = 32, SIMT_SITE) {
   const int first = int(simt::lane()) & ~(width - 1);
-  return simt::detail::shuffle(mask, value, first | (source & (width - 1)), true, site);
+  return simt::detail::shuffle(mask, value, first | (source & (width - 1)), true, width, site);
 }
 template <class T>
 inline T __shfl_xor_sync(unsigned mask, T value, int lane_mask, int width = 32, SIMT_SITE) {
   const int mine = int(simt::lane()), source = mine ^ lane_mask, end = (mine & ~(width - 1)) + width;
-  return simt::detail::shuffle(mask, value, source, source < end, site);
+  return simt::detail::shuffle(mask, value, source, source >= 0 && source < end, width, site);
 }
 template <class T>
 inline T __shfl_up_sync(unsigned mask, T value, unsigned delta, int width = 32, SIMT_SITE) {
-  const int mine = int(simt::lane()), source = mine - int(delta);
-  return simt::detail::shuffle(mask, value, source, source >= (mine & ~(width - 1)), site);
+  const int mine = int(simt::lane()), source = mine - int(delta & 31);
+  return simt::detail::shuffle(mask, value, source, source >= (mine & ~(width - 1)), width, site);
 }
 template <class T>
 inline T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = 32, SIMT_SITE) {
-  const int mine = int(simt::lane()), source = mine + int(delta);
-  return simt::detail::shuffle(mask, value, source, source < (mine & ~(width - 1)) + width, site);
+  const int mine = int(simt::lane()), source = mine + int(delta & 31);
+  return simt::detail::shuffle(mask, value, source, source < (mine & ~(width - 1)) + width, width, site);
 }
 inline unsigned __ballot_sync(unsigned mask, int predicate, SIMT_SITE) {
   return simt::detail::vote(mask, predicate != 0, site);

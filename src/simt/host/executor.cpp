@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 
 #include <cstdlib>
+#include <span>
 #include <thread>
 
 #include "simt/host/checker.hpp"
@@ -15,7 +16,7 @@ __thread uint3 threadIdx, blockIdx, blockDim, gridDim;
 
 namespace simt::detail {
 
-thread_local Cluster* current_cluster = nullptr;
+constinit thread_local Cluster* current_cluster = nullptr;
 
 namespace {
 
@@ -96,33 +97,38 @@ void for_each_live(Block& block, F&& f) {
   }
 }
 
-// All have arrived: the waiting ones and the caller. Threads that only arrived have released the barrier.
-void open_barrier(Cluster& cluster, Barrier& barrier, Fiber* caller) {
-#if defined(SIMT_CHECK)
-  std::vector<const Fiber*> members;
-  for (Block& block : cluster.blocks) {
+// All have arrived: the waiting ones, which are of these blocks, and the caller; null: it does not wait.
+void open_barrier(Barrier& barrier, std::span<Block> blocks, const Fiber* caller) {
+  thread_local std::vector<const Fiber*> members;
+  members.clear();
+  for (Block& block : blocks) {
     for_each_live(block, [&](Fiber& f) {
-      if (f.wait_object == &barrier || &f == caller) members.push_back(&f);
+      if (f.wait_object != &barrier && &f != caller) return;
+      members.push_back(&f);
+      if (&f != caller) make_ready(f);
     });
   }
   check_barrier(members.data(), members.size());
-#endif
-  (void)caller;
   barrier.arrived = 0;
-  ++cluster.counters.barriers;
-  wake(&barrier);
+  ++current_cluster->counters.barriers;
 }
 
-void arrive(Barrier& barrier, unsigned expected, Wait kind, Site site) {
-  Cluster& cluster = *current_cluster;
-  Fiber& me = running();
-  me.site = site;
-  if (barrier.arrived++ == 0) barrier.site = site;
-  if (barrier.arrived < expected) {
+// One more thread has come, or the last of a warp that is not full, which counts for a whole one. True if it
+// was the last.
+bool count_in(Barrier& barrier, unsigned expected, Site site, unsigned weight) {
+  running().site = site;
+  if (barrier.arrived == 0) barrier.site = site;
+  barrier.arrived += weight;
+  return barrier.arrived >= expected;
+}
+
+void arrive(Barrier& barrier, unsigned expected, std::span<Block> blocks, Wait kind, Site site,
+            unsigned weight = 1) {
+  if (!count_in(barrier, expected, site, weight)) {
     wait_on(&barrier, kind, site);
     return;
   }
-  open_barrier(cluster, barrier, &me);
+  open_barrier(barrier, blocks, &running());
   reschedule();
 }
 
@@ -141,7 +147,7 @@ void block_barrier(Site site) {
   if (barrier.arrived + 1 == block.live && block.live < block.threads) {
     fail_exited(block.threads - block.live, block.threads, "__syncthreads()", site);
   }
-  arrive(barrier, block.live, Wait::block, site);
+  arrive(barrier, block.live, {&block, 1}, Wait::block, site);
 }
 
 namespace {
@@ -169,19 +175,20 @@ Barrier& checked_named_barrier(Block& block, int id, int threads, Site site) {
 
 }  // namespace
 
+// Those that only arrive have released the barrier; those that wait acquire it.
 void named_barrier(int id, int threads, bool waits, Site site) {
-  Cluster& cluster = *current_cluster;
-  Fiber& me = running();
-  Barrier& barrier = checked_named_barrier(me.block(), id, threads, site);
+  const Fiber& me = running();
+  Block& block = me.block();
+  Barrier& barrier = checked_named_barrier(block, id, threads, site);
+  const bool last_of_block = me.number % block.threads == block.threads - 1;
+  const unsigned weight = last_of_block ? 32 - me.lane : 1;  // the hardware counts whole warps
   check_release(me, &barrier);
   if (waits) {
-    arrive(barrier, unsigned(threads), Wait::named, site);
+    arrive(barrier, unsigned(threads), {&block, 1}, Wait::named, site, weight);
     check_acquire(me, &barrier);
-    return;
+  } else if (count_in(barrier, unsigned(threads), site, weight)) {
+    open_barrier(barrier, {&block, 1}, nullptr);
   }
-  me.site = site;
-  if (barrier.arrived++ == 0) barrier.site = site;
-  if (barrier.arrived == unsigned(threads)) open_barrier(cluster, barrier, nullptr);
 }
 
 void cluster_barrier(Site site) {
@@ -190,7 +197,7 @@ void cluster_barrier(Site site) {
   if (cluster.barrier.arrived + 1 == cluster.live && cluster.live < all) {
     fail_exited(all - cluster.live, all, "cluster_sync()", site);
   }
-  arrive(cluster.barrier, cluster.live, Wait::cluster, site);
+  arrive(cluster.barrier, cluster.live, cluster.blocks, Wait::cluster, site);
 }
 
 namespace {
@@ -222,6 +229,7 @@ void thread_exit(Fiber& fiber) {
   --cluster.live;
   check_barriers_after_exit(fiber);
   fiber.wait = Wait::exited;
+  if (fiber.block().live == 0) check_block_exit(fiber.block());
   release_warp_after_exit(warp);
   run_another(fiber);
   std::abort();  // nobody switches back to a thread that has exited
@@ -261,14 +269,21 @@ void reschedule() {
   switch_to(*next_ready(cluster, *me.warp, me.lane));
 }
 
-void fail(Fault fault, const std::string& what, Site site) {
-  const Error error(fault, full_report(what, site));
+void fail(Fault fault, const std::string& what, Site site) { abandon(Error(fault, full_report(what, site))); }
+
+// No unwinding through kernel code, which may be noexcept: the cluster's threads stay where they are. What
+// strings the frames of this one own is then lost for good, and meant to be.
+void abandon(const Error& error) {
   Cluster* cluster = current_cluster;
   if (cluster == nullptr || cluster->running == nullptr) throw error;
-  // No unwinding through kernel code, which may be noexcept: the cluster's threads are abandoned where they
-  // are.
   cluster->error = std::make_exception_ptr(error);
-  cluster->running->wait = Wait::exited;
+  Fiber& me = *cluster->running;
+  me.wait = Wait::exited;
+  if (with_lsan()) {
+    char* const end = me.stack + stack_bytes();
+    auto** word = static_cast<void**>(__builtin_frame_address(0));
+    for (; word < reinterpret_cast<void**>(end); ++word) forgive_leak(*word);
+  }
   switch_to_main();
   std::abort();
 }
@@ -289,30 +304,29 @@ char* map_with_guards(std::size_t count, std::size_t bytes) {
                 "the host executor cannot map " + std::to_string(all >> 20) + " MiB of stacks");
   }
   char* base = static_cast<char*>(mapping);
-  for (std::size_t i = 0; i <= count; ++i) mprotect(base + i * stride, page_bytes, PROT_NONE);
+  for (std::size_t i = 0; i <= count; ++i) {
+    if (mprotect(base + i * stride, page_bytes, PROT_NONE) == 0) continue;
+    munmap(mapping, all);
+    throw Error(Fault::launch, "the host executor cannot protect " + std::to_string(count) +
+                                   " stacks; vm.max_map_count allows too few mappings");
+  }
   return base + page_bytes;
 }
 
-void unmap_with_guards(char* first, std::size_t count, std::size_t bytes) {
+// Replaces a mapping by one of `wanted` parts, where it has fewer.
+void grow(char*& first, std::size_t& count, std::size_t wanted, std::size_t bytes) {
+  if (wanted <= count) return;
   if (first != nullptr) munmap(first - page_bytes, count * (bytes + page_bytes) + page_bytes);
+  first = nullptr;
+  count = 0;
+  first = map_with_guards(wanted, bytes);
+  count = wanted;
 }
 
 // Stacks and arenas are kept from launch to launch and grow where a launch needs more.
 void reserve(Cluster& cluster, std::size_t fibers, std::size_t blocks) {
-  if (fibers > cluster.stack_count) {
-    unmap_with_guards(cluster.stacks, cluster.stack_count, stack_bytes());
-    cluster.stacks = map_with_guards(fibers, stack_bytes());
-    cluster.stack_count = fibers;
-  }
-  if (blocks > cluster.arena_count) {
-    unmap_with_guards(cluster.arenas, cluster.arena_count, arena_bytes);
-    cluster.arenas = map_with_guards(blocks, arena_bytes);
-    cluster.arena_count = blocks;
-  }
-}
-
-uint3 unflatten(std::uint64_t i, dim3 shape) {
-  return {unsigned(i % shape.x), unsigned(i / shape.x % shape.y), unsigned(i / shape.x / shape.y)};
+  grow(cluster.stacks, cluster.stack_count, fibers, stack_bytes());
+  grow(cluster.arenas, cluster.arena_count, blocks, arena_bytes);
 }
 
 void start_fiber(Cluster& cluster, Block& block, Warp& warp, unsigned lane, std::size_t slot) {
@@ -322,6 +336,7 @@ void start_fiber(Cluster& cluster, Block& block, Warp& warp, unsigned lane, std:
   copies.clear();
   fiber = Fiber{};
   fiber.copies = std::move(copies);
+  fiber.number = unsigned(slot);
   fiber.lane = lane;
   fiber.warp = &warp;
   fiber.thread = unflatten((&warp - &*block.first_warp) * 32 + lane, job.launch.block);
@@ -463,11 +478,7 @@ unsigned workers() {
 #if defined(SIMT_CHECK)
   return 1;  // the checker's shadow memory is not locked
 #else
-  static const unsigned count = [] {
-    const char* text = std::getenv("SIMT_WORKERS");
-    const long asked = text != nullptr ? std::strtol(text, nullptr, 10) : 0;
-    return asked > 0 ? unsigned(asked) : std::max(1u, std::thread::hardware_concurrency());
-  }();
+  static const unsigned count = workers_from_environment();
   return count;
 #endif
 }
@@ -506,13 +517,14 @@ void run(const LaunchName& name, const Launch& l, void (*body)(void*), void* con
   job.threads_per_block = l.block.x * l.block.y * l.block.z;
   job.clusters = unsigned(std::uint64_t(l.grid.x) * l.grid.y * l.grid.z / l.cluster);
   job.number = pool().count_launch();
+  const unsigned count = std::min(workers(), job.clusters);
   check_launch_begin(job);
   {
     std::vector<std::jthread> helpers;
-    for (unsigned i = 1; i < std::min(workers(), job.clusters); ++i)
-      helpers.emplace_back([&job] { work(job); });
+    for (unsigned i = 1; i < count; ++i) helpers.emplace_back([&job] { work(job); });
     work(job);
   }
+  check_launch_end();
   if (job.error != nullptr) std::rethrow_exception(job.error);
 }
 

@@ -49,6 +49,7 @@ struct Fiber {
   char* stack = nullptr;
   void* fake_stack = nullptr;  // AddressSanitizer's
   uint3 thread{};
+  unsigned number = 0;  // within the cluster
   unsigned lane = 0;
   Warp* warp = nullptr;
   Wait wait = Wait::nothing;
@@ -64,7 +65,6 @@ struct Fiber {
   int copy_group = 0;
 
   Block& block() const;
-  unsigned index_in_block() const;
 };
 
 struct Warp {
@@ -88,6 +88,7 @@ struct Block {
   unsigned rank = 0;
   unsigned threads = 0, live = 0;
   char* arena = nullptr;
+  std::vector<bool> statics;  // by number: whether the variable was opened
   std::vector<Warp>::iterator first_warp;
   unsigned warps = 0;
   Barrier barrier;
@@ -108,10 +109,11 @@ struct Job {
   std::mutex mutex{};  // guards what follows
   std::exception_ptr error{};
   struct Static {
-    std::size_t offset, bytes;
+    std::size_t offset = 0, number = 0;
   };
   std::map<const void*, Static> statics{};
-  std::size_t static_bytes = 0;
+  std::size_t static_end = 0;    // of the last variable in the arena
+  std::size_t static_bytes = 0;  // of all variables, without what lies between them
 };
 
 struct Cluster {
@@ -151,7 +153,7 @@ std::size_t stack_bytes();                                      // larger under 
 // ---- for the collectives (executor.cpp)
 
 /// The cluster of this OS thread; null outside of a launch.
-extern thread_local Cluster* current_cluster;
+extern constinit thread_local Cluster* current_cluster;
 inline Fiber& running() { return *current_cluster->running; }
 
 /// Suspends the running fiber until wake() or make_ready().
@@ -161,6 +163,9 @@ void wake(const void* object);
 void make_ready(Fiber& fiber);
 /// Lets others run first where the schedule wants it: at the end of a collective that the caller completed.
 void reschedule();
+
+/// Ends the launch with this error; the running thread, and with it the cluster, is left where it is.
+[[noreturn]] void abandon(const Error& error);
 
 /// A lane has left: collectives of its warp may be complete without it.
 void release_warp_after_exit(Warp& warp);
@@ -176,6 +181,10 @@ Block* block_of_shared(const void* pointer);
 
 // ---- words for reports (report.cpp)
 
+/// The i-th index of a shape, x fastest.
+inline uint3 unflatten(std::uint64_t i, dim3 shape) {
+  return {unsigned(i % shape.x), unsigned(i / shape.x % shape.y), unsigned(i / shape.x / shape.y)};
+}
 std::string to_string(uint3 v);               // "(1,2,3)"
 std::string to_string(Site site);             // "ham.cu:93"
 std::string thread_name(const Fiber& fiber);  // "thread (5,0,0) of block (2,0,0)"

@@ -42,10 +42,14 @@ void print_thread(const char* what, const char* address) {
   if (n > 0) (void)!write(STDERR_FILENO, text, std::min(std::size_t(n), sizeof text - 1));
 }
 
+struct sigaction earlier_segv, earlier_bus;
+
+// Returns to the faulting instruction with the program's own action in place: a core dump or a debugger then
+// shows the kernel's line.
 void on_fault(int signal_number, siginfo_t* info, void*) {
   print_thread("segmentation fault", static_cast<const char*>(info->si_addr));
-  signal(signal_number, SIG_DFL);
-  raise(signal_number);
+  sigaction(signal_number, signal_number == SIGBUS ? &earlier_bus : &earlier_segv, nullptr);
+  if (info->si_code <= 0) raise(signal_number);  // sent by somebody: it would not come again
 }
 
 }  // namespace
@@ -56,8 +60,8 @@ void install_fault_handler() {
     struct sigaction action {};
     action.sa_sigaction = on_fault;
     action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
-    sigaction(SIGSEGV, &action, nullptr);
-    sigaction(SIGBUS, &action, nullptr);
+    sigaction(SIGSEGV, &action, &earlier_segv);
+    sigaction(SIGBUS, &action, &earlier_bus);
     return true;
   }();
   (void)installed;
@@ -65,18 +69,16 @@ void install_fault_handler() {
 
 AlternateSignalStack::AlternateSignalStack() {
   if (with_asan()) return;
-  memory_ = std::make_unique<char[]>(handler_stack_bytes);
+  memory_ = std::make_unique_for_overwrite<char[]>(handler_stack_bytes);
   stack_t stack{};
   stack.ss_sp = memory_.get();
   stack.ss_size = handler_stack_bytes;
-  sigaltstack(&stack, nullptr);
+  sigaltstack(&stack, &earlier_);
 }
 
 AlternateSignalStack::~AlternateSignalStack() {
   if (memory_ == nullptr) return;
-  stack_t none{};
-  none.ss_flags = SS_DISABLE;
-  sigaltstack(&none, nullptr);
+  sigaltstack(&earlier_, nullptr);
 }
 
 }  // namespace simt::detail

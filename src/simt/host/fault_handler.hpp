@@ -1,6 +1,7 @@
 // When a kernel touches a trapping page or a wild address: say which CUDA thread it was, then die as usual.
 #pragma once
 
+#include <csignal>
 #include <memory>
 
 namespace simt::detail {
@@ -18,6 +19,7 @@ class AlternateSignalStack {
 
  private:
   std::unique_ptr<char[]> memory_;
+  stack_t earlier_{};
 };
 
 }  // namespace simt::detail

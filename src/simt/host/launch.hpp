@@ -52,6 +52,9 @@ void copy_to_host(void* to, const void* from, std::size_t bytes);
 /// the same address it replaces what was said before; a null name keeps the old one. Without the checker these
 /// do nothing.
 void watch(const void* data, std::size_t bytes, const char* name, bool defined);
+/// Tells it of memory beside the buffer of this name that no kernel may touch: a guard band. unwatch() of a
+/// buffer forgets the guards that it touches, too.
+void watch_guard(const void* data, std::size_t bytes, const char* name);
 void unwatch(const void* data);
 
 /// In which order threads run between two barriers: each order shows other missing barriers.

@@ -7,20 +7,29 @@
 
 namespace simt {
 namespace {
+
 constexpr std::align_val_t alignment{256};
-}
+#if defined(SIMT_CHECK)
+constexpr std::size_t guard_bytes = 256;  // on both sides, for the checker
+#else
+constexpr std::size_t guard_bytes = 0;  // AddressSanitizer has its own, and the plain build none
+#endif
+
+}  // namespace
 
 void* device_malloc(std::size_t bytes, const char* name) {
-  void* data = ::operator new(bytes, alignment);
+  char* data = static_cast<char*>(::operator new(bytes + 2 * guard_bytes, alignment)) + guard_bytes;
   std::memset(data, 0xFF, bytes);  // a NaN in every floating type
-  detail::check_register(data, bytes, name, false);
+  watch(data, bytes, name, false);
+  watch_guard(data - guard_bytes, guard_bytes, name);
+  watch_guard(data + bytes, guard_bytes, name);
   return data;
 }
 
 void device_free(void* data) {
   if (data == nullptr) return;
-  detail::check_unregister(data);
-  ::operator delete(data, alignment);
+  unwatch(data);
+  ::operator delete(static_cast<char*>(data) - guard_bytes, alignment);
 }
 
 void copy_to_device(void* to, const void* from, std::size_t bytes) {
@@ -31,6 +40,9 @@ void copy_to_host(void* to, const void* from, std::size_t bytes) { std::memcpy(t
 
 void watch(const void* data, std::size_t bytes, const char* name, bool defined) {
   detail::check_register(data, bytes, name, defined);
+}
+void watch_guard(const void* data, std::size_t bytes, const char* name) {
+  detail::check_guard(data, bytes, name);
 }
 void unwatch(const void* data) { detail::check_unregister(data); }
 

@@ -10,6 +10,7 @@ __attribute__((weak)) void __asan_unpoison_memory_region(const volatile void*, s
 __attribute__((weak)) void* __asan_region_is_poisoned(void*, std::size_t);
 __attribute__((weak)) void __sanitizer_start_switch_fiber(void**, const void*, std::size_t);
 __attribute__((weak)) void __sanitizer_finish_switch_fiber(void*, const void**, std::size_t*);
+__attribute__((weak)) void __lsan_ignore_object(const void*);
 }
 
 namespace simt::detail {
@@ -21,6 +22,9 @@ inline void poison(const void* p, std::size_t bytes) {
 inline void unpoison(const void* p, std::size_t bytes) {
   if (with_asan()) __asan_unpoison_memory_region(p, bytes);
 }
+inline bool with_lsan() { return __lsan_ignore_object != nullptr; }
+/// Does nothing where the word is no pointer to memory from the heap.
+inline void forgive_leak(const void* word) { __lsan_ignore_object(word); }
 /// Around a switch: `leave` before it (fake null: this stack ends), `enter` first thing after it.
 inline void leave_stack(void** fake, const void* next_stack, std::size_t bytes) {
   if (with_asan()) __sanitizer_start_switch_fiber(fake, next_stack, bytes);

@@ -1,7 +1,10 @@
 // Which fiber runs next, and the switches that a user sets: schedule, number of OS threads.
 #include <atomic>
+#include <charconv>
 #include <cstdlib>
+#include <cstring>
 #include <string_view>
+#include <thread>
 
 #include "simt/host/executor.hpp"
 #include "simt/host/schedule.hpp"
@@ -44,6 +47,17 @@ Schedule schedule() { return current(); }
 void set_schedule(const Schedule& schedule) { current() = schedule; }
 
 namespace detail {
+
+unsigned workers_from_environment() {
+  const char* text = std::getenv("SIMT_WORKERS");
+  if (text == nullptr) return std::max(1u, std::thread::hardware_concurrency());
+  unsigned count = 0;
+  const char* end = text + std::strlen(text);
+  const auto [stop, status] = std::from_chars(text, end, count);
+  if (status == std::errc() && stop == end && count >= 1 && count <= 1024) return count;
+  throw Error(Fault::misuse,
+              "SIMT_WORKERS is '" + std::string(text) + "'; it takes a number of OS threads, 1 to 1024");
+}
 
 Fiber* next_ready(Cluster& cluster, const Warp& from, unsigned lane) {
   std::vector<Warp>& warps = cluster.warps;

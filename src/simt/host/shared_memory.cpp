@@ -29,15 +29,8 @@ char* dynamic_begin(const Block& block, std::size_t bytes) {
 }  // namespace
 
 void open_arena(Block& block, std::size_t dynamic_bytes) {
-  Job& job = *block.cluster->job;
   char *begin = dynamic_begin(block, dynamic_bytes), *end = block.arena + arena_bytes;
   unpoison(block.arena, arena_bytes);
-  std::size_t statics = 0;
-  {
-    const std::lock_guard lock(job.mutex);
-    statics = job.static_bytes;
-  }
-  std::memset(block.arena, undefined, std::max(statics, std::size_t(page_bytes)));
   std::memset(begin, undefined, dynamic_bytes);
   std::memset(begin + dynamic_bytes, slack_pattern, std::size_t(end - begin) - dynamic_bytes);
   poison(block.arena, std::size_t(begin - block.arena));
@@ -72,30 +65,54 @@ void* dynamic_shared(std::size_t bytes, std::size_t wanted_alignment, Site site)
          "shared<T>() wants " + std::to_string(wanted_alignment) + "-byte alignment; 1024 is the most", site);
   }
   char* begin = dynamic_begin(me.block(), have);
-  check_shared_variable(begin, have);
+  check_shared_variable(begin, have, nullptr);
   return begin;
 }
+
+namespace {
+
+void check_static_size(std::size_t all, std::size_t end, const char* name, Site site) {
+  if (all > static_limit || end > static_limit + page_bytes) {
+    fail(Fault::launch, std::string("static shared memory exceeds 48 KiB at '") + name + "'", site);
+  }
+  const std::size_t dynamic_bytes = current_cluster->job->launch.shared_bytes;
+  if (all + dynamic_bytes > limits().shared_per_block) {
+    fail(Fault::launch,
+         std::to_string(all) + " bytes of static and " + std::to_string(dynamic_bytes) +
+             " of dynamic shared memory; a block has at most " + std::to_string(limits().shared_per_block),
+         site);
+  }
+}
+
+}  // namespace
 
 void* static_shared(const void* key, std::size_t bytes, std::size_t wanted_alignment, const char* name,
                     Site site) {
   Job& job = *current_cluster->job;
-  std::size_t offset = 0;
+  std::size_t offset = 0, number = 0, all = 0;
   {
     const std::lock_guard lock(job.mutex);
     const auto [at, is_new] = job.statics.try_emplace(key);
     if (is_new) {
       // 16 bytes of nothing before each variable, so that a step over the end is not into the next.
-      at->second = {round_up(job.static_bytes + 16, wanted_alignment), bytes};
-      job.static_bytes = at->second.offset + bytes;
+      at->second = {round_up(job.static_end + 16, wanted_alignment), job.statics.size() - 1};
+      job.static_end = at->second.offset + bytes;
+      job.static_bytes += bytes;
     }
     offset = at->second.offset;
+    number = at->second.number;
+    all = job.static_bytes;
   }
-  if (offset + bytes > static_limit + page_bytes) {
-    fail(Fault::launch, std::string("static shared memory exceeds 48 KiB at '") + name + "'", site);
+  check_static_size(all, offset + bytes, name, site);
+  Block& block = running().block();
+  char* begin = block.arena + offset;
+  if (block.statics.size() <= number) block.statics.resize(number + 1);
+  if (!block.statics[number]) {  // the first of the block's threads here
+    block.statics[number] = true;
+    unpoison(begin, bytes);
+    std::memset(begin, undefined, bytes);
   }
-  char* begin = running().block().arena + offset;
-  unpoison(begin, bytes);
-  check_shared_variable(begin, bytes);
+  check_shared_variable(begin, bytes, name);
   return begin;
 }
 

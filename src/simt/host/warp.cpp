@@ -91,6 +91,12 @@ std::uint32_t active_mask() {
   return me.warp->ready;  // the lanes that could run now, this one among them
 }
 
+void check_shuffle_width(int width, Site site) {
+  if (width >= 1 && width <= 32 && (width & (width - 1)) == 0) return;
+  fail(Fault::misuse, "a shuffle of width " + std::to_string(width) + "; it takes 1, 2, 4, 8, 16 or 32",
+       site);
+}
+
 void vote_leader(std::uint32_t lanes, void* const* operands) {
   std::uint32_t result = 0;
   for (std::uint32_t left = lanes; left != 0; left &= left - 1) {
