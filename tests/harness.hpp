@@ -1,5 +1,6 @@
 // The harness: runs one kernel on one case with poisoned outputs and guard bands, and compares with the fp64
-// reference.
+// reference. A kernel of a device runs there, on copies of the same bytes. Under AddressSanitizer the guard bands
+// trap, reads included; kernels on the host executor have their ports watched under their names.
 #pragma once
 
 #include <cmath>
@@ -12,6 +13,13 @@
 
 #include "cases/case.hpp"
 #include "kernels/primitives.hpp"
+#include "kernels/runtime/memory.hpp"
+#include "simt/core.hpp"
+
+extern "C" {
+__attribute__((weak)) void __asan_poison_memory_region(const volatile void*, std::size_t);
+__attribute__((weak)) void __asan_unpoison_memory_region(const volatile void*, std::size_t);
+}
 
 namespace fovea::testing {
 
@@ -23,53 +31,108 @@ inline cases::PortTensors make_ports(const cases::PrimitiveCase& c) {
   std::uint64_t seed = 17;
   for (const PortSpec& spec : specs) {
     ++seed;
-    const bool floating = is_floating(spec.dtype);
-    ports.push_back(floating && spec.role != Role::output ? cases::random_tensor(spec.shape, seed, spec.dtype)
-                                                          : Tensor::zeros(spec.shape, spec.dtype));
+    ports.push_back(is_floating(spec.dtype) && spec.role != Role::output
+                        ? cases::random_tensor(spec.shape, seed, spec.dtype)
+                        : Tensor::zeros(spec.shape, spec.dtype));
   }
   if (c.prepare) c.prepare(problem.get(), ports);
   return ports;
 }
 
-/// The same values as `dtype` can hold them: what a kernel of that dtype is given, for its reference in double.
-inline cases::PortTensors rounded_to(const cases::PrimitiveCase& c, const cases::PortTensors& ports,
-                                     Dtype dtype) {
-  const auto problem = c.problem(dtype);
-  const PortList specs = c.primitive->ports(problem.get());
-  cases::PortTensors rounded = ports;
+/// The ports as a problem of this dtype holds them: rounded port by port, in fp64 again. The reference on these is
+/// what a kernel in bf16 can be held to.
+inline cases::PortTensors rounded_ports(const cases::PrimitiveCase& c, const cases::PortTensors& ports,
+                                        Dtype dtype) {
+  const PortList specs = c.primitive->ports(c.problem(dtype).get());
+  cases::PortTensors rounded;
   for (std::size_t i = 0; i < specs.size(); ++i) {
-    if (ports[i]) rounded[i] = ports[i].to(specs[i].dtype).to(ports[i].dtype());
+    const bool changes = ports[i] && is_floating(specs[i].dtype) && specs[i].role != Role::output;
+    rounded.push_back(changes ? ports[i].to(specs[i].dtype).to(Dtype::f64) : ports[i]);
   }
   return rounded;
 }
 
-/// A buffer with guard bands of `margin` bytes on both sides.
+/// A buffer with guard bands of `margin` bytes on both sides; for a kernel of a device also there.
 class Guarded {
  public:
-  static constexpr std::size_t margin = 256;
+  static constexpr std::int64_t margin = 256;
   static constexpr unsigned char band = 0xA5;
 
-  Guarded(const Shape& shape, Dtype dtype)
+  Guarded(const Shape& shape, Dtype dtype, Device device)
       : shape_(shape),
         dtype_(dtype),
-        storage_(std::make_unique<Storage>(shape.numel() * size_of(dtype) +
-                                           2 * static_cast<std::int64_t>(margin))) {
-    std::memset(storage_->data(), band, static_cast<std::size_t>(storage_->bytes()));
+        size_(shape.numel() * size_of(dtype)),
+        storage_(std::make_unique<Storage>(size_ + 2 * margin)) {
+    if (device != Device::cpu) on_device_ = std::make_unique<Storage>(storage_->bytes(), device);
+    std::memset(bytes(), band, static_cast<std::size_t>(storage_->bytes()));
   }
+  Guarded(Guarded&&) = default;
+  ~Guarded() {
+    if (storage_ != nullptr) open();
+  }
+
+  /// On the host.
   View view() const { return {bytes() + margin, shape_, dtype_, Device::cpu}; }
+  /// What the kernel gets: closes the bands.
+  View give() {
+    if (on_device_ != nullptr) {
+      copy(whole(*on_device_), whole(*storage_));
+      return {static_cast<unsigned char*>(on_device_->data()) + margin, shape_, dtype_, on_device_->device()};
+    }
+    if (__asan_poison_memory_region != nullptr) {
+      __asan_poison_memory_region(bytes(), margin);
+      __asan_poison_memory_region(bytes() + margin + size_, margin);
+    }
+    return view();
+  }
+  /// After the run.
+  void take_back() {
+    if (on_device_ != nullptr) copy(whole(*storage_), whole(*on_device_));
+    open();
+  }
   bool intact() const {
-    for (std::size_t i = 0; i < margin; ++i) {
-      if (bytes()[i] != band || bytes()[static_cast<std::size_t>(storage_->bytes()) - 1 - i] != band)
-        return false;
+    for (std::int64_t i = 0; i < margin; ++i) {
+      if (bytes()[i] != band || bytes()[storage_->bytes() - 1 - i] != band) return false;
     }
     return true;
   }
 
  private:
   unsigned char* bytes() const { return static_cast<unsigned char*>(storage_->data()); }
+  static View whole(const Storage& storage) {
+    return {storage.data(), {storage.bytes()}, Dtype::u8, storage.device()};
+  }
+  void open() {
+    if (__asan_unpoison_memory_region != nullptr)
+      __asan_unpoison_memory_region(bytes(), static_cast<std::size_t>(storage_->bytes()));
+  }
+
   Shape shape_;
   Dtype dtype_;
-  std::unique_ptr<Storage> storage_;
+  std::int64_t size_;
+  std::unique_ptr<Storage> storage_, on_device_;
+};
+
+/// Tells the executor's checker what the ports of a kernel are called and which hold values.
+class Watched {
+ public:
+  Watched(const Kernel& kernel, const PortList& specs, const std::vector<View>& views) {
+    if (kernel.backend != Backend::simt) return;
+    for (std::size_t i = 0; i < specs.size(); ++i) {
+      if (!views[i]) continue;
+      simt::watch(views[i].data, static_cast<std::size_t>(views[i].bytes()), specs[i].name,
+                  specs[i].role != Role::output);
+      watched_.push_back(views[i].data);
+    }
+  }
+  ~Watched() {
+    for (const void* data : watched_) simt::unwatch(data);
+  }
+  Watched(const Watched&) = delete;
+  Watched& operator=(const Watched&) = delete;
+
+ private:
+  std::vector<const void*> watched_;
 };
 
 struct KernelRun {
@@ -95,17 +158,19 @@ inline KernelRun run_kernel(const cases::PrimitiveCase& c, const Kernel& kernel,
                             const cases::PortTensors& ports, Dtype dtype) {
   const auto problem = c.problem(dtype);
   const PortList specs = c.primitive->ports(problem.get());
+  const Device device = device_of(kernel.backend);
   std::vector<Guarded> buffers;
-  std::vector<View> views;
+  std::vector<View> views, given_views;  // on the host, and as the kernel gets them
   std::vector<Tensor> given;
   buffers.reserve(specs.size());
   for (std::size_t i = 0; i < specs.size(); ++i) {
     if (!ports[i]) {
       views.emplace_back();
+      given_views.emplace_back();
       given.emplace_back();
       continue;
     }
-    buffers.emplace_back(specs[i].shape, specs[i].dtype);
+    buffers.emplace_back(specs[i].shape, specs[i].dtype, device);
     views.push_back(buffers.back().view());
     given.push_back(ports[i].to(specs[i].dtype));
     if (specs[i].role == Role::output) {
@@ -114,8 +179,13 @@ inline KernelRun run_kernel(const cases::PrimitiveCase& c, const Kernel& kernel,
       std::memcpy(views.back().data, given.back().view().data,
                   static_cast<std::size_t>(views.back().bytes()));
     }
+    given_views.push_back(buffers.back().give());
   }
-  kernel.run(problem.get(), views, {});
+  {
+    const Watched watched(kernel, specs, given_views);
+    kernel.run(problem.get(), given_views, current_stream(device));
+  }
+  for (Guarded& b : buffers) b.take_back();
 
   KernelRun result;
   for (const Guarded& b : buffers) {

@@ -290,8 +290,7 @@ void check_against_write(const Cell& cell, const Thread& me, const Access& a) {
 
 template <class F>
 void for_each_group(Cell& cell, F&& f) {
-  if (cell.readers.stamp == 0) return;
-  f(cell.readers);
+  if (cell.readers.stamp != 0) f(cell.readers);
   for (std::uint32_t at = cell.more; at != 0; at = s.shadow.more(at).next) {
     for (Group& group : s.shadow.more(at).groups) {
       if (group.stamp != 0) f(group);
@@ -308,6 +307,7 @@ void check_against_group(const Group& group, const Thread& me, const Access& a) 
 }
 
 void add_group(Cell& cell, const Group& group, const Thread& me) {
+  if (group.atomic) cell.atomic_groups = true;
   if (cell.readers.stamp == 0) {
     cell.readers = group;
     return;
@@ -346,14 +346,24 @@ void add_group(Cell& cell, const Group& group, const Thread& me) {
   cell.more = fresh;
 }
 
-void touch_reading(Cell& cell, const Thread& me, const Access& a) {
-  Group& last = cell.readers;
-  if (last.stamp == me.stamp && last.warp == me.place.warp && (last.lanes & me.bit) != 0 && !last.atomic &&
-      cell.more == 0 && !a.atomic) {
-    return;
+// Whether this very thread has read the cell already since its last write and its own last barrier.
+bool has_read(const Cell& cell, const Thread& me) {
+  const auto is_mine = [&](const Group& group) {
+    return group.stamp == me.stamp && group.warp == me.place.warp && (group.lanes & me.bit) != 0;
+  };
+  if (is_mine(cell.readers)) return true;
+  for (std::uint32_t at = cell.more; at != 0; at = s.shadow.more(at).next) {
+    for (const Group& group : s.shadow.more(at).groups) {
+      if (is_mine(group)) return true;
+    }
   }
+  return false;
+}
+
+void touch_reading(Cell& cell, const Thread& me, const Access& a) {
+  if (!a.atomic && !cell.atomic_groups && has_read(cell, me)) return;
   check_against_write(cell, me, a);
-  if (last.atomic || cell.more != 0) {
+  if (cell.atomic_groups) {
     for_each_group(cell, [&](const Group& group) { check_against_group(group, me, a); });
   }
   add_group(cell, {me.stamp, me.bit, a.origin, me.place.warp, a.atomic}, me);
@@ -363,6 +373,7 @@ void touch_reading(Cell& cell, const Thread& me, const Access& a) {
 void forget_readers(Cell& cell, bool keep_atomic) {
   if (!keep_atomic) {
     cell.readers = {};
+    cell.atomic_groups = false;
     s.shadow.give_more(cell);
     return;
   }

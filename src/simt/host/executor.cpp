@@ -97,7 +97,8 @@ void for_each_live(Block& block, F&& f) {
   }
 }
 
-// All have arrived: the waiting ones, which are of these blocks, and the caller; null: it does not wait.
+// All have arrived: the waiting ones, which are of these blocks, and the caller, where it is one that waits. Threads
+// that only arrived have released the barrier themselves.
 void open_barrier(Barrier& barrier, std::span<Block> blocks, const Fiber* caller) {
   thread_local std::vector<const Fiber*> members;
   members.clear();
@@ -113,23 +114,19 @@ void open_barrier(Barrier& barrier, std::span<Block> blocks, const Fiber* caller
   ++current_cluster->counters.barriers;
 }
 
-// One more thread has come, or the last of a warp that is not full, which counts for a whole one. True if it
-// was the last.
-bool count_in(Barrier& barrier, unsigned expected, Site site, unsigned weight) {
-  running().site = site;
+// One more thread has come, or the last of a warp that is not full, which counts for a whole one.
+void arrive(Barrier& barrier, unsigned expected, std::span<Block> blocks, Wait kind, Site site,
+            unsigned weight = 1, bool waits = true) {
+  Fiber& me = running();
+  me.site = site;
   if (barrier.arrived == 0) barrier.site = site;
   barrier.arrived += weight;
-  return barrier.arrived >= expected;
-}
-
-void arrive(Barrier& barrier, unsigned expected, std::span<Block> blocks, Wait kind, Site site,
-            unsigned weight = 1) {
-  if (!count_in(barrier, expected, site, weight)) {
-    wait_on(&barrier, kind, site);
+  if (barrier.arrived < expected) {
+    if (waits) wait_on(&barrier, kind, site);
     return;
   }
-  open_barrier(barrier, blocks, &running());
-  reschedule();
+  open_barrier(barrier, blocks, waits ? &me : nullptr);
+  if (waits) reschedule();
 }
 
 }  // namespace
@@ -175,20 +172,14 @@ Barrier& checked_named_barrier(Block& block, int id, int threads, Site site) {
 
 }  // namespace
 
-// Those that only arrive have released the barrier; those that wait acquire it.
 void named_barrier(int id, int threads, bool waits, Site site) {
   const Fiber& me = running();
   Block& block = me.block();
   Barrier& barrier = checked_named_barrier(block, id, threads, site);
-  const bool last_of_block = me.number % block.threads == block.threads - 1;
-  const unsigned weight = last_of_block ? 32 - me.lane : 1;  // the hardware counts whole warps
+  const bool last_of_block = me.number % block.threads == block.threads - 1;  // hardware counts whole warps
   check_release(me, &barrier);
-  if (waits) {
-    arrive(barrier, unsigned(threads), {&block, 1}, Wait::named, site, weight);
-    check_acquire(me, &barrier);
-  } else if (count_in(barrier, unsigned(threads), site, weight)) {
-    open_barrier(barrier, {&block, 1}, nullptr);
-  }
+  arrive(barrier, unsigned(threads), {&block, 1}, Wait::named, site, last_of_block ? 32 - me.lane : 1, waits);
+  if (waits) check_acquire(me, &barrier);
 }
 
 void cluster_barrier(Site site) {
@@ -475,18 +466,18 @@ void work(Job& job) {
 }
 
 unsigned workers() {
-#if defined(SIMT_CHECK)
-  return 1;  // the checker's shadow memory is not locked
-#else
   static const unsigned count = workers_from_environment();
+#if defined(SIMT_CHECK)
+  return std::min(count, 1u);  // the checker's shadow memory is not locked
+#else
   return count;
 #endif
 }
 
 void check_launch(const LaunchName& name, const Launch& l) {
   const auto refuse = [&](const std::string& why) {
-    throw Error(Fault::launch, "kernel '" + std::string(name.text) + "': " + why + " [" +
-                                   to_string(Site{name.file, name.line}) + "]");
+    abandon(Error(Fault::launch, "kernel '" + std::string(name.text) + "': " + why + " [" +
+                                     to_string(Site{name.file, name.line}) + "]"));
   };
   const std::uint64_t threads = std::uint64_t(l.block.x) * l.block.y * l.block.z;
   const std::string shape = to_string(uint3{l.grid.x, l.grid.y, l.grid.z}) + " blocks of " +

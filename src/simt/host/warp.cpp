@@ -16,16 +16,18 @@ std::string lane_at(const Fiber& f) {
          to_string(f.site);
 }
 
-// Two lanes that wait for each other must be at the same collective, with the same mask.
-void check_together(const Fiber& a, const Fiber& b) {
-  const bool mutual = (a.mask >> b.lane & 1) != 0 && (b.mask >> a.lane & 1) != 0;
-  if (!mutual) return;
-  const bool same_place = a.op == WarpOp::syncwarp || a.site == b.site;
-  if (a.op != b.op || a.mask != b.mask || !same_place) {
+// Two lanes that wait for each other must be at the same collective, with the same mask. The lanes that wait
+// already agree with each other, so one of them speaks for all.
+void check_together(const Fiber& me, const Warp& warp) {
+  for (std::uint32_t left = warp.collected & me.mask; left != 0; left &= left - 1) {
+    const Fiber& other = warp.fibers[__builtin_ctz(left)];
+    if ((other.mask >> me.lane & 1) == 0) continue;
+    const bool same_place = me.op == WarpOp::syncwarp || me.site == other.site;
+    if (me.op == other.op && me.mask == other.mask && same_place) return;
     fail(Fault::divergence,
-         "warp divergence: " + lane_at(a) + ", " + lane_at(b) +
+         "warp divergence: " + lane_at(me) + ", " + lane_at(other) +
              "; all lanes of a mask must reach the same collective with the same mask",
-         a.site);
+         me.site);
   }
 }
 
@@ -68,9 +70,7 @@ void warp_collective(std::uint32_t mask, WarpOp op, void* operand, WarpLeader le
   me.mask = mask;
   me.operand = operand;
   me.leader = leader;
-  for (std::uint32_t left = warp.collected; left != 0; left &= left - 1) {
-    check_together(me, warp.fibers[__builtin_ctz(left)]);
-  }
+  check_together(me, warp);
   warp.collected |= 1u << me.lane;
   if (release(warp, mask)) {
     reschedule();

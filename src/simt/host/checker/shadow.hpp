@@ -34,7 +34,8 @@ struct Cell {
   Group readers;           // and threads whose atomic write another's has replaced
   std::uint32_t more = 0;  // further groups, by number; where split: the four bytes' cells
   std::uint16_t write_thread = 0;
-  std::uint8_t atomic : 1 = false;  // the write
+  std::uint8_t atomic : 1 = false;         // the write
+  std::uint8_t atomic_groups : 1 = false;  // some of the groups are of atomic writes
   std::uint8_t split : 1 = false;
   std::uint8_t in_flight : 1 = false;  // an asynchronous copy will write it
   std::uint8_t defined : 4 = 0;        // a bit for each byte
