@@ -199,20 +199,23 @@ void start_store(Box box, const void* from, Site site) {
 
 // ---- performing
 
-// In the name of the thread that started it: what the checker learns and what a failure says is about that one.
+// To the checker the write is of the thread that started the copy, not of the one that happens to run.
+void note_arrival(const PendingLoad& load, const char* to, const Mbarrier* barrier) {
+  check_arrival(to, load.box.bytes);
+  Fiber* const interrupted = std::exchange(current_cluster->running, load.owner);
+  note_access(to, load.box.bytes, true, false, load.site);
+  current_cluster->running = interrupted;
+  check_release(*load.owner, barrier);
+}
+
 void perform(const PendingLoad& load) {
-  Fiber*& runs = current_cluster->running;
-  Fiber* const interrupted = std::exchange(runs, load.owner);
   const std::vector<char> dense = read_global(load.box, load.site);
   for (const auto& [to, barrier] : load.targets) {
-    check_arrival(to, load.box.bytes);
-    note_access(to, load.box.bytes, true, false, load.site);
-    check_release(*load.owner, barrier);
+    note_arrival(load, to, barrier);
     for_each_piece(load.box, to,
                    [&](unsigned offset, char* piece) { std::memcpy(piece, &dense[offset], 16); });
   }
   for (const auto& [to, barrier] : load.targets) complete_bytes(barrier, load.box.bytes, load.site);
-  runs = interrupted;
 }
 
 void read_store(PendingStore& store) {
