@@ -7,7 +7,8 @@
 
 #include "simt/core.hpp"
 
-namespace simt::inline SIMT_WORLD {
+namespace simt {
+inline namespace SIMT_WORLD {
 
 template <class T>
 class DeviceArray {
@@ -37,4 +38,5 @@ class DeviceArray {
   T* data_;
 };
 
-}  // namespace simt::inline SIMT_WORLD
+}  // namespace SIMT_WORLD
+}  // namespace simt

@@ -76,7 +76,8 @@
 #include "simt/host/hopper.hpp"
 #endif
 
-namespace simt::inline SIMT_WORLD {
+namespace simt {
+inline namespace SIMT_WORLD {
 
 /// A tensor of bf16, float or double in global memory, for TMA. `strides` are the bytes from one element to
 /// the next along each side but the innermost; without them the tensor is dense.
@@ -89,4 +90,5 @@ TensorMap make_tensor_map(const T* data, const Sizes& extents, const Sizes& box,
   return detail::encode_tensor_map<T>(shape);
 }
 
-}  // namespace simt::inline SIMT_WORLD
+}  // namespace SIMT_WORLD
+}  // namespace simt

@@ -22,7 +22,9 @@
 
 #if defined(SIMT_DEVICE)
 // Before any other `detail`: what reopens simt::detail extends this one.
-namespace simt::inline on_device {
+namespace simt {
+inline namespace on_device {
 namespace detail {}
-}  // namespace simt::inline on_device
+}  // namespace on_device
+}  // namespace simt
 #endif

@@ -304,6 +304,62 @@ __global__ void exit_with_copy(const float* x, float* y, int n) {
   if constexpr (fixed) simt::cp_async_wait<0>();
 }
 
+// ---- mbarriers
+
+struct Staged {
+  alignas(128) float tile[64];
+  simt::Mbarrier full;
+};
+
+__device__ void prepare(Staged& s, int t) {
+  if (t == 0) {
+    simt::mbarrier_init(&s.full, 1);
+    simt::fence_mbarrier_init();
+  }
+  __syncthreads();
+}
+
+__device__ void load(Staged& s, const float* x, unsigned expected) {
+  simt::mbarrier_arrive_expect_tx(&s.full, expected);
+  simt::bulk_load(s.tile, x, sizeof s.tile, &s.full);
+}
+
+template <bool fixed>
+__global__ void mbarrier_not_awaited(const float* x, float* y, int n) {
+  auto& s = simt::shared<Staged>();
+  const int t = int(threadIdx.x);
+  prepare(s, t);
+  if (t == 0) load(s, x, sizeof s.tile);
+  if constexpr (fixed) simt::mbarrier_wait(&s.full, 0);
+  y[t] = s.tile[n - 1 - t];
+  simt::mbarrier_wait(&s.full, 0);
+}
+
+template <bool fixed>
+__global__ void mbarrier_parity(const float* x, float* y, int n) {
+  auto& s = simt::shared<Staged>();
+  const int t = int(threadIdx.x);
+  prepare(s, t);
+  float sum = 0;
+  for (int i = 0; i < 2; ++i) {
+    if (t == 0) load(s, x, sizeof s.tile);
+    simt::mbarrier_wait(&s.full, fixed ? unsigned(i % 2) : 0u);
+    sum += s.tile[n - 1 - t];
+    __syncthreads();
+  }
+  y[t] = sum;
+}
+
+template <bool fixed>
+__global__ void mbarrier_bytes(const float* x, float* y, int n) {
+  auto& s = simt::shared<Staged>();
+  const int t = int(threadIdx.x);
+  prepare(s, t);
+  if (t == 0) load(s, x, fixed ? sizeof s.tile : 2 * sizeof s.tile);
+  simt::mbarrier_wait(&s.full, 0);
+  y[t] = s.tile[n - 1 - t];
+}
+
 // ---- bounds
 
 template <bool fixed>

@@ -3,7 +3,8 @@
 
 #include "simt/device/core.hpp"
 
-namespace simt::inline on_device {
+namespace simt {
+inline namespace on_device {
 
 /// Starts copying `bytes` (0 to width) from global to shared memory and zeros up to `width`, which is 4, 8 or
 /// 16; both addresses are multiples of it.
@@ -28,4 +29,5 @@ __device__ __forceinline__ void cp_async_wait() {
   asm volatile("cp.async.wait_group %0;" ::"n"(groups_left) : "memory");
 }
 
-}  // namespace simt::inline on_device
+}  // namespace on_device
+}  // namespace simt

@@ -9,7 +9,8 @@
 #include "simt/error.hpp"
 #include "simt/world.hpp"
 
-namespace simt::inline on_device {
+namespace simt {
+inline namespace on_device {
 
 using stream_t = cudaStream_t;
 
@@ -75,4 +76,5 @@ __device__ __forceinline__ T* map_shared_rank(T* pointer, unsigned) {
 }
 #endif
 
-}  // namespace simt::inline on_device
+}  // namespace on_device
+}  // namespace simt

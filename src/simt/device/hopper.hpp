@@ -22,7 +22,8 @@
 #define SIMT_SM90A(...) ::simt::detail::needs_hopper()
 #endif
 
-namespace simt::inline on_device {
+namespace simt {
+inline namespace on_device {
 
 namespace detail {
 __device__ __forceinline__ void needs_hopper() { __trap(); }
@@ -413,4 +414,5 @@ __device__ __forceinline__ void wgmma_bf16(float (&d)[half], WgmmaOperand<major_
 #undef SIMT_SM90
 #undef SIMT_SM90A
 
-}  // namespace simt::inline on_device
+}  // namespace on_device
+}  // namespace simt

@@ -5,7 +5,8 @@
 
 #include "simt/device/core.hpp"
 
-namespace simt::inline on_device {
+namespace simt {
+inline namespace on_device {
 
 namespace detail {
 inline void check(cudaError_t status, const LaunchName& name, const char* call) {
@@ -85,4 +86,5 @@ inline void copy_to_host(void* to, const void* from, std::size_t bytes) {
   detail::check(cudaMemcpy(to, from, bytes, cudaMemcpyDeviceToHost), "copy", "cudaMemcpy");
 }
 
-}  // namespace simt::inline on_device
+}  // namespace on_device
+}  // namespace simt

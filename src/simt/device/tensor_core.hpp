@@ -3,7 +3,8 @@
 
 #include "simt/device/core.hpp"
 
-namespace simt::inline on_device {
+namespace simt {
+inline namespace on_device {
 
 __device__ __forceinline__ void ldmatrix_x1(std::uint32_t& r, const void* row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x1.shared.b16 {%0}, [%1];"
@@ -71,4 +72,5 @@ __device__ __forceinline__ void mma_f64_m8n8k4(double (&d)[2], double a, double 
                : "d"(a), "d"(b));
 }
 
-}  // namespace simt::inline on_device
+}  // namespace on_device
+}  // namespace simt

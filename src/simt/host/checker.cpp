@@ -191,8 +191,9 @@ struct Earlier {
   bool write, atomic;
 };
 
-[[noreturn]] void report_race(const Access& a, const Earlier& other) {
+void report_race(const Access& a, const Earlier& other) {
   const Busy busy;
+  if (is_library(a.origin) || is_library(other.origin)) return;
   const bool foreign = is_foreign(other.stamp);
   abandon(Error(Fault::race, kernel() + "race on " + describe(a) + ": the " + noun(a.write, a.atomic) +
                                  " at " + to_string_origin(a.origin) + " by " + me() + " and the " +

@@ -282,11 +282,11 @@ void wgmma_wait(int groups_left, Site site) {
   const long due = due_products(group, warp, groups_left);
   for (long number = group.first; number < due; ++number) {
     while (at(number).warps < 4) wait_on(&group, Wait::warpgroup, site);
+    if (at(number).done) continue;
     compute(at(number));
+    check_release(me, &group);
   }
-  // Whoever computed has read the tiles for all: an arrival of any thread after its wait gives them back.
-  check_release(me, &group);
-  check_acquire(me, &group);
+  check_acquire(me, &group);  // whoever waited knows that the operands have been read
   for (long number = group.first; number < due; ++number) {
     if (at(number).d->last < due) deliver(*at(number).d, thread_in_group(me));
   }

@@ -6,9 +6,11 @@
 #include <link.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <unordered_map>
 #include <vector>
 
 #include "simt/host/executor.hpp"
@@ -69,22 +71,34 @@ bool in_layer(const std::string& line) {
 }
 
 // The lines of an address, the innermost inlined function first.
-std::string ask_addr2line(const Module& module) {
+std::vector<std::string> ask_addr2line(const Module& module) {
   if (module.path.empty() || module.path.find('\'') != std::string::npos) return {};
   char command[4400];
   std::snprintf(command, sizeof command, "addr2line -i -e '%s' %#lx 2>/dev/null", module.path.c_str(),
                 static_cast<unsigned long>(module.address - module.base));
   const std::unique_ptr<FILE, int (*)(FILE*)> pipe(popen(command, "r"), pclose);
   if (pipe == nullptr) return {};
-  std::string found;
+  std::vector<std::string> lines;
   char line[4096];
   while (std::fgets(line, sizeof line, pipe.get()) != nullptr) {
     std::string text(line);
     text.resize(std::min(text.find_first_of(" \n"), text.size()));  // addr2line may add "(discriminator 3)"
     if (text.empty() || text[0] == '?' || text.ends_with(":?")) continue;
-    if (found.empty() || in_layer(found)) found = text;
+    lines.push_back(text);
   }
-  return found.substr(found.rfind('/') + 1);
+  return lines;
+}
+
+Module module_of(const void* code) {
+  Module module{reinterpret_cast<std::uintptr_t>(code) - 1, 0, {}};  // within the call, not after it
+  if (dl_iterate_phdr(find_module, &module) != 0 && module.path.empty()) module.path = program_path();
+  return module;
+}
+
+const void* code_of(Origin origin) {
+  if ((origin & origin_is_listed) != 0) return listed()[origin & ~origin_is_listed].code;
+  const auto anchor = reinterpret_cast<std::intptr_t>(&origin_anchor);
+  return reinterpret_cast<const void*>(anchor + std::intptr_t(origin) - origin_window);
 }
 
 std::string function_of(const void* code) {
@@ -97,9 +111,11 @@ std::string function_of(const void* code) {
 }
 
 std::string line_of(const void* code) {
-  Module module{reinterpret_cast<std::uintptr_t>(code) - 1, 0, {}};  // within the call, not after it
-  if (dl_iterate_phdr(find_module, &module) != 0 && module.path.empty()) module.path = program_path();
-  if (std::string line = ask_addr2line(module); !line.empty()) return line;
+  std::string found;
+  for (const std::string& line : ask_addr2line(module_of(code))) {
+    if (found.empty() || in_layer(found)) found = line;
+  }
+  if (!found.empty()) return found.substr(found.rfind('/') + 1);
   if (std::string function = function_of(code); !function.empty()) return function;
   char text[32];
   std::snprintf(text, sizeof text, "address %p", code);
@@ -120,13 +136,22 @@ Origin origin_of(Site site) {
   });
 }
 
-std::string to_string_origin(Origin origin) {
-  if ((origin & origin_is_listed) == 0) {
-    const auto anchor = reinterpret_cast<std::intptr_t>(&origin_anchor);
-    return line_of(reinterpret_cast<const void*>(anchor + std::intptr_t(origin) - origin_window));
+bool is_library(Origin origin) {
+  static std::unordered_map<Origin, bool>& known = *new std::unordered_map<Origin, bool>;
+  const void* code = code_of(origin);
+  if (code == nullptr) return false;
+  const auto [at, is_new] = known.try_emplace(origin, false);
+  if (is_new) {
+    const std::vector<std::string> lines = ask_addr2line(module_of(code));
+    const auto in_library = [](const std::string& line) { return line.find("/c++/") != std::string::npos; };
+    at->second = !lines.empty() && std::all_of(lines.begin(), lines.end(), in_library);
   }
-  const Listed& entry = listed()[origin & ~origin_is_listed];
-  return entry.code != nullptr ? line_of(entry.code) : to_string(entry.site);
+  return at->second;
+}
+
+std::string to_string_origin(Origin origin) {
+  const void* code = code_of(origin);
+  return code != nullptr ? line_of(code) : to_string(listed()[origin & ~origin_is_listed].site);
 }
 
 }  // namespace simt::detail

@@ -26,6 +26,10 @@ inline Origin origin_of(const void* code) {
 }
 Origin origin_of(Site site);
 
+/// Whether this is a function of the standard library that was not inlined into a kernel. The linker keeps one
+/// copy of such a function; where that is the instrumented one of a kernel file, the executor's own strings and
+/// lists come by here.
+bool is_library(Origin origin);
 /// "reduce.cu:22"
 std::string to_string_origin(Origin origin);
 
