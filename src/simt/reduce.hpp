@@ -20,7 +20,7 @@ __device__ __forceinline__ T warp_max(T value) {
 #pragma unroll
   for (int offset = 16; offset > 0; offset /= 2) {
     const T other = __shfl_xor_sync(all_lanes, value, offset);
-    value = other > value ? other : value;
+    value = value != value ? value : !(other <= value) ? other : value;  // a NaN of any lane is every lane's
   }
   return value;
 }

@@ -177,7 +177,7 @@ struct WarpBackward {
         ds[b] = total[b] * spatial * (A(1) - spatial);
         bound[b] += absolute(ds[b]) * w_bound;  // a NaN of ds stays
         inverse[b] = Deferred<T>::inverse_of(bound[b]);
-        if (p + b < pixels) ds_sum += ds[b];
+        ds_sum += ds[b];  // 0 where there is no pixel
         if (p + b < pixels && simt::lane() == 0) scale[p + b] = Deferred<T>::scale_of(bound[b]);
       }
       finish(p, d, ds, inverse, sums);

@@ -78,7 +78,8 @@ HamTwoPassShape ham_two_pass_shape(const HamProblem& p, const simt::Limits& limi
   const std::int64_t tensors = direction == HamDirection::forward ? 1 : 2;
   const std::int64_t image_bytes = p.pixels() * p.c * size_of(p.dtype) * tensors;
   const auto window = static_cast<std::int64_t>(limits.cache_bytes / 2);
-  const std::int64_t images = std::clamp<std::int64_t>(window / image_bytes, 1, p.n);
+  const std::int64_t most = std::clamp<std::int64_t>(window / image_bytes, 1, p.n);
+  const std::int64_t images = divide_up(p.n, divide_up(p.n, most));  // groups of about the same size
   // Four blocks for each multiprocessor, and at least four pixels for each warp.
   const std::int64_t wanted = divide_up(4 * std::int64_t{limits.multiprocessors}, images);
   const std::int64_t parts =

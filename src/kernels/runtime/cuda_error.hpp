@@ -1,6 +1,6 @@
 // The one check of every CUDA call, for .cpp and .cu files alike:
 //
-//   FOVEA_CUDA(cudaLaunchKernelExC(&config, kernel, arguments));
+//   FOVEA_CHECK_CUDA(cudaLaunchKernelExC(&config, kernel, arguments));
 //
 // throws Error with what was running (see running.hpp), the call's name, the driver's words and the place:
 //   ham.forward (cuda kernel 'cluster', x 32x56x56x256 bf16): cudaLaunchKernelExC failed: invalid argument
@@ -29,4 +29,4 @@ inline void check_cuda(int status, const char* call, const char* file, int line)
 
 }  // namespace fovea
 
-#define FOVEA_CUDA(call) ::fovea::check_cuda(static_cast<int>(call), #call, __FILE__, __LINE__)
+#define FOVEA_CHECK_CUDA(call) ::fovea::check_cuda(static_cast<int>(call), #call, __FILE__, __LINE__)

@@ -34,16 +34,16 @@ cudaGraphExec_t graph_of(void* handle) { return static_cast<cudaGraphExec_t>(han
 
 int attribute(cudaDeviceAttr which) {
   int value = 0;
-  FOVEA_CUDA(cudaDeviceGetAttribute(&value, which, 0));
+  FOVEA_CHECK_CUDA(cudaDeviceGetAttribute(&value, which, 0));
   return value;
 }
 
 cudaMemPool_t pool() {
   static const cudaMemPool_t kept = [] {
     cudaMemPool_t made = nullptr;
-    FOVEA_CUDA(cudaDeviceGetDefaultMemPool(&made, 0));
+    FOVEA_CHECK_CUDA(cudaDeviceGetDefaultMemPool(&made, 0));
     std::uint64_t everything = UINT64_MAX;
-    FOVEA_CUDA(cudaMemPoolSetAttribute(made, cudaMemPoolAttrReleaseThreshold, &everything));
+    FOVEA_CHECK_CUDA(cudaMemPoolSetAttribute(made, cudaMemPoolAttrReleaseThreshold, &everything));
     return made;
   }();
   return kept;
@@ -64,7 +64,7 @@ void* try_to_allocate(std::int64_t bytes, void* stream) {
 
 bool is_capturing(void* stream) {
   cudaStreamCaptureStatus status{};
-  FOVEA_CUDA(cudaStreamIsCapturing(stream_of(stream), &status));
+  FOVEA_CHECK_CUDA(cudaStreamIsCapturing(stream_of(stream), &status));
   return status != cudaStreamCaptureStatusNone;
 }
 
@@ -72,8 +72,8 @@ bool is_capturing(void* stream) {
 
 DriverAnswer ask_driver() {
   DriverAnswer answer;
-  FOVEA_CUDA(cudaRuntimeGetVersion(&answer.runtime_version));
-  FOVEA_CUDA(cudaDriverGetVersion(&answer.driver_version));
+  FOVEA_CHECK_CUDA(cudaRuntimeGetVersion(&answer.runtime_version));
+  FOVEA_CHECK_CUDA(cudaDriverGetVersion(&answer.driver_version));
   cudaError_t status = cudaGetDeviceCount(&answer.devices);
   cudaDeviceProp properties{};
   if (status == cudaSuccess && answer.devices > 0) status = cudaGetDeviceProperties(&properties, 0);
@@ -88,13 +88,13 @@ DriverAnswer ask_driver() {
 
 DeviceInfo info() {
   cudaDeviceProp properties{};
-  FOVEA_CUDA(cudaGetDeviceProperties(&properties, 0));
+  FOVEA_CHECK_CUDA(cudaGetDeviceProperties(&properties, 0));
   DeviceInfo info;
   info.name = properties.name;
   info.major = properties.major;
   info.minor = properties.minor;
-  FOVEA_CUDA(cudaDriverGetVersion(&info.driver_version));
-  FOVEA_CUDA(cudaRuntimeGetVersion(&info.runtime_version));
+  FOVEA_CHECK_CUDA(cudaDriverGetVersion(&info.driver_version));
+  FOVEA_CHECK_CUDA(cudaRuntimeGetVersion(&info.runtime_version));
   info.multiprocessors = properties.multiProcessorCount;
   info.clock_khz = attribute(cudaDevAttrClockRate);
   info.memory_clock_khz = attribute(cudaDevAttrMemoryClockRate);
@@ -110,70 +110,70 @@ DeviceInfo info() {
 void* allocate(std::int64_t bytes, void* stream) {
   if (void* data = try_to_allocate(bytes, stream)) return data;
   if (is_capturing(stream)) return nullptr;
-  FOVEA_CUDA(cudaDeviceSynchronize());
-  FOVEA_CUDA(cudaMemPoolTrimTo(pool(), 0));
+  FOVEA_CHECK_CUDA(cudaDeviceSynchronize());
+  FOVEA_CHECK_CUDA(cudaMemPoolTrimTo(pool(), 0));
   return try_to_allocate(bytes, stream);
 }
 
-void release(void* data, void* stream) { FOVEA_CUDA(cudaFreeAsync(data, stream_of(stream))); }
+void release(void* data, void* stream) { FOVEA_CHECK_CUDA(cudaFreeAsync(data, stream_of(stream))); }
 
 void memory(std::int64_t& free_bytes, std::int64_t& total_bytes) {
   std::size_t free_now = 0, total = 0;
-  FOVEA_CUDA(cudaMemGetInfo(&free_now, &total));
+  FOVEA_CHECK_CUDA(cudaMemGetInfo(&free_now, &total));
   std::uint64_t reserved = 0, used = 0;
-  FOVEA_CUDA(cudaMemPoolGetAttribute(pool(), cudaMemPoolAttrReservedMemCurrent, &reserved));
-  FOVEA_CUDA(cudaMemPoolGetAttribute(pool(), cudaMemPoolAttrUsedMemCurrent, &used));
+  FOVEA_CHECK_CUDA(cudaMemPoolGetAttribute(pool(), cudaMemPoolAttrReservedMemCurrent, &reserved));
+  FOVEA_CHECK_CUDA(cudaMemPoolGetAttribute(pool(), cudaMemPoolAttrUsedMemCurrent, &used));
   free_bytes = static_cast<std::int64_t>(free_now + (reserved - used));
   total_bytes = static_cast<std::int64_t>(total);
 }
 
 void copy(void* to, const void* from, std::int64_t bytes, void* stream) {
-  FOVEA_CUDA(
+  FOVEA_CHECK_CUDA(
       cudaMemcpyAsync(to, from, static_cast<std::size_t>(bytes), cudaMemcpyDefault, stream_of(stream)));
 }
 
 void fill(void* data, unsigned char byte, std::int64_t bytes, void* stream) {
-  FOVEA_CUDA(cudaMemsetAsync(data, byte, static_cast<std::size_t>(bytes), stream_of(stream)));
+  FOVEA_CHECK_CUDA(cudaMemsetAsync(data, byte, static_cast<std::size_t>(bytes), stream_of(stream)));
 }
 
 void* make_stream() {
   cudaStream_t stream = nullptr;
-  FOVEA_CUDA(cudaStreamCreate(&stream));
+  FOVEA_CHECK_CUDA(cudaStreamCreate(&stream));
   return stream;
 }
-void destroy_stream(void* stream) { FOVEA_CUDA(cudaStreamDestroy(stream_of(stream))); }
-void synchronize_stream(void* stream) { FOVEA_CUDA(cudaStreamSynchronize(stream_of(stream))); }
-void synchronize_device() { FOVEA_CUDA(cudaDeviceSynchronize()); }
+void destroy_stream(void* stream) { FOVEA_CHECK_CUDA(cudaStreamDestroy(stream_of(stream))); }
+void synchronize_stream(void* stream) { FOVEA_CHECK_CUDA(cudaStreamSynchronize(stream_of(stream))); }
+void synchronize_device() { FOVEA_CHECK_CUDA(cudaDeviceSynchronize()); }
 void wait_for_event(void* stream, void* event) {
-  FOVEA_CUDA(cudaStreamWaitEvent(stream_of(stream), event_of(event), 0));
+  FOVEA_CHECK_CUDA(cudaStreamWaitEvent(stream_of(stream), event_of(event), 0));
 }
 
 void* make_event() {
   cudaEvent_t event = nullptr;
-  FOVEA_CUDA(cudaEventCreate(&event));
+  FOVEA_CHECK_CUDA(cudaEventCreate(&event));
   return event;
 }
-void destroy_event(void* event) { FOVEA_CUDA(cudaEventDestroy(event_of(event))); }
+void destroy_event(void* event) { FOVEA_CHECK_CUDA(cudaEventDestroy(event_of(event))); }
 void record_event(void* event, void* stream) {
-  FOVEA_CUDA(cudaEventRecord(event_of(event), stream_of(stream)));
+  FOVEA_CHECK_CUDA(cudaEventRecord(event_of(event), stream_of(stream)));
 }
-void synchronize_event(void* event) { FOVEA_CUDA(cudaEventSynchronize(event_of(event))); }
+void synchronize_event(void* event) { FOVEA_CHECK_CUDA(cudaEventSynchronize(event_of(event))); }
 float elapsed_ms(void* from, void* to) {
   float ms = 0;
-  FOVEA_CUDA(cudaEventElapsedTime(&ms, event_of(from), event_of(to)));
+  FOVEA_CHECK_CUDA(cudaEventElapsedTime(&ms, event_of(from), event_of(to)));
   return ms;
 }
 
 void begin_capture(void* stream) {
-  FOVEA_CUDA(cudaStreamBeginCapture(stream_of(stream), cudaStreamCaptureModeThreadLocal));
+  FOVEA_CHECK_CUDA(cudaStreamBeginCapture(stream_of(stream), cudaStreamCaptureModeThreadLocal));
 }
 
 void* end_capture(void* stream) {
   cudaGraph_t graph = nullptr;
-  FOVEA_CUDA(cudaStreamEndCapture(stream_of(stream), &graph));
+  FOVEA_CHECK_CUDA(cudaStreamEndCapture(stream_of(stream), &graph));
   cudaGraphExec_t ready = nullptr;
   const cudaError_t status = cudaGraphInstantiate(&ready, graph, 0);
-  FOVEA_CUDA(cudaGraphDestroy(graph));
+  FOVEA_CHECK_CUDA(cudaGraphDestroy(graph));
   check_cuda(status, "cudaGraphInstantiate", __FILE__, __LINE__);
   return ready;
 }
@@ -187,11 +187,11 @@ void abandon_capture(void* stream) noexcept {
 }
 
 void launch_graph(void* graph, void* stream) {
-  FOVEA_CUDA(cudaGraphLaunch(graph_of(graph), stream_of(stream)));
+  FOVEA_CHECK_CUDA(cudaGraphLaunch(graph_of(graph), stream_of(stream)));
 }
-void destroy_graph(void* graph) { FOVEA_CUDA(cudaGraphExecDestroy(graph_of(graph))); }
+void destroy_graph(void* graph) { FOVEA_CHECK_CUDA(cudaGraphExecDestroy(graph_of(graph))); }
 
-void check_launch() { FOVEA_CUDA(cudaGetLastError()); }
+void check_launch() { FOVEA_CHECK_CUDA(cudaGetLastError()); }
 
 const char* error_text(int status) { return cudaGetErrorString(static_cast<cudaError_t>(status)); }
 
