@@ -43,6 +43,7 @@ struct Limits {
   unsigned max_cluster = 1;          // blocks; above 8 the launch asks for a non-portable size
   int architecture = 0;              // 90 for sm_90
   unsigned multiprocessors = 1;
+  std::size_t cache_bytes = std::size_t(50) << 20;  // of the second level
 };
 
 }  // namespace simt

@@ -20,12 +20,12 @@ inline std::vector<std::pair<const char*, HamProblem>> ham_problems() {
       {"one channel", {.n = 2, .h = 4, .w = 3, .c = 1, .hidden = 1}},
       {"fewer pixels than parts", {.n = 2, .h = 3, .w = 3, .c = 37, .hidden = 2}},
       {"20 channels: vectors of 4, not of 8", {.n = 2, .h = 3, .w = 5, .c = 20, .hidden = 5}},
-      {"5 images", {.n = 5, .h = 2, .w = 5, .c = 24, .hidden = 3}},
+      {"5 images", {.n = 5, .h = 3, .w = 7, .c = 24, .hidden = 3}},
       {"33 pixels of 64 channels", {.n = 3, .h = 3, .w = 11, .c = 64, .hidden = 4}},
       {"256 channels, 2 pixels", {.n = 2, .h = 1, .w = 2, .c = 256, .hidden = 16}},
       {"more hidden units than channels", {.n = 1, .h = 5, .w = 4, .c = 12, .hidden = 70}},
       {"67 channels", {.n = 1, .h = 7, .w = 6, .c = 67, .hidden = 4}},
-      {"more than 512 channels", {.n = 1, .h = 3, .w = 4, .c = 520, .hidden = 9}},
+      {"more than 512 channels", {.n = 1, .h = 4, .w = 4, .c = 520, .hidden = 9}},
       {"more than 512 channels, odd", {.n = 2, .h = 2, .w = 3, .c = 519, .hidden = 3}},
       {"512 channels at 14", {.n = 1, .h = 14, .w = 14, .c = 512, .hidden = 32}},
   };
@@ -65,10 +65,8 @@ inline void ham_cases(std::vector<PrimitiveCase>& cases) {
       const std::string name = std::string(label) + (scse ? ", scse" : "");
       cases.push_back(make_case(ham_forward, name, problem, {prepare_ham_forward}));
       // One hidden unit or one pixel leaves few terms of either sign in a sum of thousands: more
-      // cancellation. db is one number, a sum over all; a few pixels whose terms happen to cancel leave even
-      // less of it than the rounding of S to f32 changes.
-      const bool few = p.n * p.pixels() <= 60;
-      cases.push_back(make_case(ham_backward, name, problem, {prepare_ham_backward}, few ? 50 : 10));
+      // cancellation.
+      cases.push_back(make_case(ham_backward, name, problem, {prepare_ham_backward}, 10));
     }
   }
 }

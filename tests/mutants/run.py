@@ -3,9 +3,9 @@
     tests/mutants/run.py BUILD [BUILD ...] [--only TEXT] [--jobs N]
 
 mutants.toml lists small, plausible mistakes: a dropped barrier, a shifted index, swapped tiles, a halved bound. Each is
-applied to a copy of its file; the kernel files that include it are compiled as the build compiles them, linked into
-kernels_test in place of the originals, and the tests of that op must fail, in the first of the builds or in a later one
-(the race checker's build sees missing barriers that no order of threads shows). A mutant whose text is no longer found
+applied to a copy of its file; the kernel files that include it are compiled as the build compiles them, linked into OP_test
+(where there is one) and kernels_test in place of the originals, and one of the two must fail, in the first of the builds or
+in a later one (the race checker's build sees missing barriers that no order of threads shows). A mutant whose text is no longer found
 exactly once is an error: the list must follow the kernels.
 
 Prints a line for each mutant and at last `mutants: N, killed N`; exits with 1 where one survived.
@@ -22,7 +22,6 @@ import tempfile
 import tomllib
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-TEST = "kernels_test"
 LIMIT_S = 300  # a mutant that hangs is a mutant that was seen
 
 
@@ -41,9 +40,16 @@ class Build:
             included = depends[entry["output"]] if "output" in entry else depends[output_of(entry["command"])]
             source = pathlib.Path(wrapper.read_text().split('"')[1]).resolve()
             self.units[source] = (entry["command"], included)
-        lines = subprocess.run(["ninja", "-C", self.folder, "-t", "commands", TEST], check=True, text=True,
-                               capture_output=True).stdout.splitlines()
-        self.link = next(part for line in reversed(lines) for part in line.split(" && ") if f"-o tests/{TEST} " in part)
+        self.links = {}
+
+    def link_of(self, test):
+        """How the test is linked; None where there is no such test."""
+        if test not in self.links:
+            lines = subprocess.run(["ninja", "-C", self.folder, "-t", "commands", test], text=True,
+                                   capture_output=True).stdout.splitlines()
+            parts = [part for line in lines for part in line.split(" && ") if f"-o tests/{test} " in part]
+            self.links[test] = shlex.split(parts[-1]) if parts else None
+        return self.links[test]
 
     def read_depends(self):
         text = subprocess.run(["ninja", "-C", self.folder, "-t", "deps"], check=True, text=True,
@@ -58,7 +64,7 @@ class Build:
         return depends
 
     def kills(self, mutant, overlay, scratch):
-        """Whether the mutant cannot be built or fails its tests here; else what to say of it."""
+        """Whether the tests of the mutant's op fail with it."""
         file = (ROOT / mutant["file"]).resolve()
         objects = []
         for source, (command, included) in self.units.items():
@@ -71,19 +77,22 @@ class Build:
             self.run(retarget(command, wrapper, objects[-1], overlay), check=True)
         if not objects:
             sys.exit(f"mutants: no kernel file includes {mutant['file']}")
-        binary = scratch / TEST
-        link = shlex.split(self.link)
-        at = link.index("-o")
-        link[at + 1] = str(binary)
-        self.run(link[:at] + [str(o) for o in objects] + link[at:], check=True)
+        op = file.parent.name
+        return self.fails(f"{op}_test", objects, scratch, []) or self.fails(
+            "kernels_test", objects, scratch, [f"--gtest_filter=*{op}*"])
+
+    def fails(self, test, objects, scratch, arguments):
+        link = self.link_of(test)
+        if link is None:
+            return False
+        binary, at = scratch / test, link.index("-o")
+        self.run(link[:at] + ["-o", str(binary)] + [str(o) for o in objects] + link[at + 2:], check=True)
         environment = dict(os.environ, GTEST_BREAK_ON_FAILURE="1", OMP_NUM_THREADS="1", SIMT_WORKERS="1")
         environment.pop("FOVEA_GRID_FILE", None)
         try:
-            done = self.run([binary, f"--gtest_filter={mutant.get('tests', '*' + file.parent.name + '*')}"],
-                            env=environment, timeout=LIMIT_S)
+            return self.run([binary] + arguments, env=environment, timeout=LIMIT_S).returncode != 0
         except subprocess.TimeoutExpired:
             return True
-        return done.returncode != 0
 
     def run(self, command, check=False, **options):
         done = subprocess.run(command, cwd=self.folder, text=True, capture_output=True, **options)

@@ -134,8 +134,9 @@ enum class Misuse {
 };
 struct MisuseRunners {
   void (*run)(Misuse which);
-  /// A tile is read without a wait for its copy, an accumulator without a wait for its product: what is seen.
-  std::vector<float> (*early)();
+  /// What is seen in a tile before the wait for its copy (where asked) and after it, and in an accumulator before
+  /// the wait for its product and after it.
+  std::vector<float> (*early)(bool tile_too);
 };
 
 namespace on_host {

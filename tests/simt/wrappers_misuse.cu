@@ -236,17 +236,12 @@ __device__ void misuse_wgmma(Misuse which, Shared& s, const Global& global) {
   }
 }
 
-// What an instruction reads before it is refused.
-__device__ void fill(bf16* tile, int count) {
-  for (int i = static_cast<int>(threadIdx.x); i < count; i += static_cast<int>(blockDim.x))
-    tile[i] = bf16(1.0f);
-}
-
 __global__ void misuse_kernel(Misuse which, Global global, const __grid_constant__ Maps maps) {
   auto& s = simt::shared<Shared>();
-  for (bf16* tile : {s.tile[0], s.tile[1]}) fill(tile, 64 * 64);
-  fill(s.wide, 128 * 64);
-  simt::fence_proxy_async();
+  for (int i = threadIdx.x; i < 64 * 64; i += blockDim.x) {
+    s.tile[0][i] = s.tile[1][i] = s.wide[i] = s.wide[64 * 64 + i] = bf16(0.0f);
+  }
+  if (threadIdx.x < 64) s.values[threadIdx.x] = 0;
   if (first()) {
     simt::mbarrier_init(&s.barrier, 1);
     simt::fence_mbarrier_init();
@@ -277,15 +272,16 @@ void run_misuse(Misuse which) {
                Global{memory.values.data(), memory.matrix.data()}, maps_of(memory));
 }
 
-// Reads a tile before its copy is waited for and an accumulator before its product is, then does wait for both.
-__global__ void early_kernel(const __grid_constant__ Maps maps, float* seen) {
+// Reads a tile before its copy is waited for, where asked to, and an accumulator before its product is; then does
+// wait for both.
+__global__ void early_kernel(const __grid_constant__ Maps maps, bool tile_too, float* seen) {
   auto& s = simt::shared<Shared>();
   if (first()) {
     simt::mbarrier_init(&s.barrier, 1);
     simt::fence_mbarrier_init();
     simt::mbarrier_arrive_expect_tx(&s.barrier, sizeof s.tile[0]);
     simt::tma_load<2>(s.tile[0], &maps.swizzled, &s.barrier, {0, 0});
-    seen[0] = s.tile[0][0];
+    if (tile_too) seen[0] = s.tile[0][0];
   }
   __syncthreads();
   simt::mbarrier_wait(&s.barrier, 0);
@@ -299,11 +295,11 @@ __global__ void early_kernel(const __grid_constant__ Maps maps, float* seen) {
   if (first()) seen[3] = d[0];
 }
 
-std::vector<float> run_early() {
+std::vector<float> run_early(bool tile_too) {
   Memory memory;
   simt::DeviceArray<float> seen(std::size_t(4));
   simt::launch("early", &early_kernel, {.block = 128, .shared_bytes = sizeof(Shared)}, maps_of(memory),
-               seen.data());
+               tile_too, seen.data());
   return seen.to_host();
 }
 

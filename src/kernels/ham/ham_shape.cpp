@@ -13,7 +13,6 @@ using on_host::CountingArena;
 using on_host::HamDims;
 
 constexpr std::int64_t least_pixels_per_block = 16;
-constexpr std::int64_t window_bytes = std::int64_t{24} << 20;  // of a second-level cache of 40 MB or more
 constexpr std::int64_t most_threads = 512;
 
 std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
@@ -78,7 +77,8 @@ std::optional<HamClusterShape> ham_cluster_shape(const HamProblem& p, const simt
 HamTwoPassShape ham_two_pass_shape(const HamProblem& p, const simt::Limits& limits, HamDirection direction) {
   const std::int64_t tensors = direction == HamDirection::forward ? 1 : 2;
   const std::int64_t image_bytes = p.pixels() * p.c * size_of(p.dtype) * tensors;
-  const std::int64_t images = std::clamp<std::int64_t>(window_bytes / image_bytes, 1, p.n);
+  const auto window = static_cast<std::int64_t>(limits.cache_bytes / 2);
+  const std::int64_t images = std::clamp<std::int64_t>(window / image_bytes, 1, p.n);
   // Four blocks for each multiprocessor, and at least four pixels for each warp.
   const std::int64_t wanted = divide_up(4 * std::int64_t{limits.multiprocessors}, images);
   const std::int64_t parts =

@@ -58,7 +58,7 @@ void launch(const LaunchName& name, void (*kernel)(Parameters...), const Launch&
 /// Of the current device.
 inline Limits limits() {
   const LaunchName name("limits");
-  int device = 0, shared = 0, major = 0, minor = 0, multiprocessors = 0;
+  int device = 0, shared = 0, major = 0, minor = 0, multiprocessors = 0, cache = 0;
   detail::check(cudaGetDevice(&device), name, "cudaGetDevice");
   const auto attribute = [&](int& value, cudaDeviceAttr which) {
     detail::check(cudaDeviceGetAttribute(&value, which, device), name, "cudaDeviceGetAttribute");
@@ -67,8 +67,9 @@ inline Limits limits() {
   attribute(major, cudaDevAttrComputeCapabilityMajor);
   attribute(minor, cudaDevAttrComputeCapabilityMinor);
   attribute(multiprocessors, cudaDevAttrMultiProcessorCount);
+  attribute(cache, cudaDevAttrL2CacheSize);
   return {static_cast<std::size_t>(shared), major >= 9 ? 16u : 1u, 10 * major + minor,
-          static_cast<unsigned>(multiprocessors)};
+          static_cast<unsigned>(multiprocessors), static_cast<std::size_t>(cache)};
 }
 
 inline void* device_malloc(std::size_t bytes, const char* name) {

@@ -32,6 +32,7 @@ struct Box {
 struct PendingLoad {
   Box box;
   std::vector<std::pair<char*, Mbarrier*>> targets;  // one a block
+  Fiber* owner;
   Site site;
 };
 

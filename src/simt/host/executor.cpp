@@ -526,6 +526,5 @@ std::size_t stack_bytes() { return with_asan() ? std::size_t(256) << 10 : std::s
 namespace simt {
 
 Counters counters() { return detail::pool().total(); }
-Limits limits() { return {std::size_t(227) << 10, 16, 90, 132}; }
 
 }  // namespace simt

@@ -30,8 +30,9 @@ void mbarrier_expect_tx(Mbarrier* b, unsigned bytes, Site site);
 bool mbarrier_test(Mbarrier* b, unsigned parity, Site site);
 void mbarrier_wait(Mbarrier* b, unsigned parity, Site site);
 
-void tma_load(void* to, const TensorMap* map, Mbarrier* b, const int* at, int rank, unsigned ranks,
-              Site site);
+void tma_load(void* to, const TensorMap* map, Mbarrier* b, const int* at, int rank, Site site);
+void tma_load_multicast(void* to, const TensorMap* map, Mbarrier* b, const int* at, int rank, unsigned ranks,
+                        Site site);
 void tma_store(const TensorMap* map, const int* at, int rank, const void* from, Site site);
 void bulk_load(void* to, const void* from, unsigned bytes, Mbarrier* b, Site site);
 void bulk_store(void* to, const void* from, unsigned bytes, Site site);
@@ -111,7 +112,7 @@ inline void tma_prefetch(const TensorMap*) {}
 template <int rank>
 inline void tma_load(void* to, const TensorMap* map, Mbarrier* b, const int (&at)[rank], SIMT_SITE) {
   static_assert(rank >= 1 && rank <= 5, "TMA knows ranks 1 to 5");
-  detail::tma_load(to, map, b, at, rank, 0, site);
+  detail::tma_load(to, map, b, at, rank, site);
 }
 /// The same into every block of the cluster whose bit is set in `ranks`, at the same place, counted by the
 /// same mbarrier of each.
@@ -119,8 +120,7 @@ template <int rank>
 inline void tma_load_multicast(void* to, const TensorMap* map, Mbarrier* b, const int (&at)[rank],
                                std::uint16_t ranks, SIMT_SITE) {
   static_assert(rank >= 1 && rank <= 5, "TMA knows ranks 1 to 5");
-  if (ranks == 0) detail::fail(Fault::misuse, "tma_load_multicast to no block at all", site);
-  detail::tma_load(to, map, b, at, rank, ranks, site);
+  detail::tma_load_multicast(to, map, b, at, rank, ranks, site);
 }
 /// Starts copying a box from shared memory to these coordinates.
 template <int rank>

@@ -40,6 +40,9 @@ void launch(const LaunchName& name, void (*kernel)(Parameters...), const Launch&
 
 /// Those of an H100: 227 KiB of shared memory for a block, clusters of up to 16.
 Limits limits();
+/// Makes the executor pass for another machine: a smaller one shows, with small problems, what a launcher does with
+/// large ones.
+void set_limits(const Limits& limits);
 
 /// Memory for kernels: 256-byte aligned, filled with NaN, known to the checker as undefined under this name.
 void* device_malloc(std::size_t bytes, const char* name);

@@ -1,4 +1,4 @@
-// Which fiber runs next, and the switches that a user sets: schedule, number of OS threads.
+// Which fiber runs next, and what a user sets: the schedule, and the machine that the executor passes for.
 #include <atomic>
 #include <charconv>
 #include <cstdlib>
@@ -41,10 +41,18 @@ unsigned nth(std::uint32_t set, unsigned n) {
   return lowest(set);
 }
 
+Limits machine{.shared_per_block = std::size_t(227) << 10,
+               .max_cluster = 16,
+               .architecture = 90,
+               .multiprocessors = 132};
+
 }  // namespace
 
 Schedule schedule() { return current(); }
 void set_schedule(const Schedule& schedule) { current() = schedule; }
+
+Limits limits() { return machine; }
+void set_limits(const Limits& limits) { machine = limits; }
 
 namespace detail {
 

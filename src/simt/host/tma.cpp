@@ -2,6 +2,7 @@
 // and nothing else can run; a store reads and writes when its thread waits for its group.
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "simt/host/async_work.hpp"
 #include "simt/host/checker.hpp"
@@ -154,9 +155,8 @@ void check_no_other_copy(const char* to, unsigned bytes, Site site) {
 // ---- starting
 
 void start_load(Box box, char* to, Mbarrier* b, unsigned ranks, Site site) {
-  const Fiber& me = running();
   Cluster& cluster = *current_cluster;
-  PendingLoad load{std::move(box), {}, site};
+  PendingLoad load{std::move(box), {}, &running(), site};
   for_each_global_part(load.box, [&](std::size_t, const char* global, std::size_t bytes) {
     note_access(global, bytes, false, false, site);
   });
@@ -175,8 +175,7 @@ void start_load(Box box, char* to, Mbarrier* b, unsigned ranks, Site site) {
            site);
     }
     check_no_other_copy(target, load.box.bytes, site);
-    note_access(target, load.box.bytes, true, false, site);
-    check_release(me, barrier);
+    check_in_flight(target, load.box.bytes, site);
     std::memset(target, 0xFF, load.box.bytes);
     load.targets.emplace_back(target, barrier);
   }
@@ -200,9 +199,19 @@ void start_store(Box box, const void* from, Site site) {
 
 // ---- performing
 
+// To the checker the write is of the thread that started the copy, not of the one that happens to run.
+void note_arrival(const PendingLoad& load, const char* to, const Mbarrier* barrier) {
+  check_arrival(to, load.box.bytes);
+  Fiber* const interrupted = std::exchange(current_cluster->running, load.owner);
+  note_access(to, load.box.bytes, true, false, load.site);
+  current_cluster->running = interrupted;
+  check_release(*load.owner, barrier);
+}
+
 void perform(const PendingLoad& load) {
   const std::vector<char> dense = read_global(load.box, load.site);
   for (const auto& [to, barrier] : load.targets) {
+    note_arrival(load, to, barrier);
     for_each_piece(load.box, to,
                    [&](unsigned offset, char* piece) { std::memcpy(piece, &dense[offset], 16); });
   }
@@ -263,12 +272,16 @@ void end_copies(AsyncWork& work) {
   }
 }
 
-void tma_load(void* to, const TensorMap* map, Mbarrier* b, const int* at, int rank, unsigned ranks,
-              Site site) {
+void tma_load(void* to, const TensorMap* map, Mbarrier* b, const int* at, int rank, Site site) {
+  tma_load_multicast(to, map, b, at, rank, 1u << running().block().rank, site);
+}
+
+void tma_load_multicast(void* to, const TensorMap* map, Mbarrier* b, const int* at, int rank, unsigned ranks,
+                        Site site) {
+  if (ranks == 0) fail(Fault::misuse, "tma_load_multicast to no block at all", site);
   Box box = box_of(map, at, rank, "tma_load", site);
   check_tile(to, box, "tma_load writes", site);
-  const unsigned mine = 1u << running().block().rank;
-  start_load(std::move(box), static_cast<char*>(to), b, ranks == 0 ? mine : ranks, site);
+  start_load(std::move(box), static_cast<char*>(to), b, ranks, site);
 }
 
 void bulk_load(void* to, const void* from, unsigned bytes, Mbarrier* b, Site site) {

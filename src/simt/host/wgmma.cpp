@@ -59,24 +59,25 @@ std::uintptr_t address_of(const WgmmaTile& tile, int row, int k) {
 }
 
 void check_operand(const WgmmaTile& tile, int rows, const char* name, Site site) {
-  const std::string who = std::string("wgmma: operand ") + name;
+  const auto refuse = [&](Fault fault, const std::string& why) {
+    fail(fault, std::string("wgmma: operand ") + name + why, site);
+  };
   if (block_of_shared(tile.begin) != &running().block()) {
-    fail(Fault::misuse, who + " is not in the block's shared memory", site);
+    refuse(Fault::misuse, " is not in the block's shared memory");
   }
   const std::uintptr_t begin = reinterpret_cast<std::uintptr_t>(tile.begin) % 1024;
-  if (tile.major == Major::k && (begin >= 128 || begin % 32 != 0)) {
-    fail(Fault::misaligned,
-         who + " begins " + std::to_string(begin) +
-             " bytes into the 1024 that the swizzle repeats after; K-major it is 0, 32, 64 or 96",
-         site);
-  }
-  if (tile.major == Major::mn && (begin != 0 || tile.stride % 1024 != 0)) {
-    fail(Fault::misaligned, who + ": MN-major the begin and the stride are multiples of 1024 bytes", site);
-  }
-  if (tile.major == Major::mn && rows > 64 && tile.stride == 0) {
-    fail(Fault::misuse, who + ": MN-major with more than 64 columns, so wgmma_mn_major needs a stride", site);
-  }
   const bool k_major = tile.major == Major::k;
+  if (k_major && (begin >= 128 || begin % 32 != 0)) {
+    refuse(Fault::misaligned,
+           " begins " + std::to_string(begin) +
+               " bytes into the 1024 that the swizzle repeats after; K-major it is 0, 32, 64 or 96");
+  }
+  if (!k_major && (begin != 0 || tile.stride % 1024 != 0)) {
+    refuse(Fault::misaligned, ": MN-major the begin and the stride are multiples of 1024 bytes");
+  }
+  if (!k_major && rows > 64 && tile.stride == 0) {
+    refuse(Fault::misuse, ": MN-major with more than 64 columns, so wgmma_mn_major needs a stride");
+  }
   for (int row = 0; row < rows; row += k_major ? 8 : 64) {
     const std::uintptr_t part = address_of(tile, row, 0) / 1024 * 1024;
     check_range(reinterpret_cast<const void*>(part), k_major ? 1024 : 2048, "wgmma reads", site);
@@ -181,17 +182,25 @@ float load_element(std::uintptr_t address) {
   return std::bit_cast<float>(std::uint32_t(bits) << 16);
 }
 
-// An operand as [k][row], so that sums over k run along rows.
-std::vector<float> gather(const WgmmaTile& tile, int rows, Site site) {
-  std::vector<float> dense(std::size_t(depth * rows));
-  for (int row = 0; row < rows; ++row) {
-    for (int k = 0; k < depth; ++k) {
-      const std::uintptr_t address = address_of(tile, row, k);
-      note_access(reinterpret_cast<const void*>(address), 2, false, false, site);
-      dense[std::size_t(k * rows + row)] = load_element(address);
+void note_reads(const WgmmaTile& tile, int rows, Site site) {
+  const int k_step = tile.major == Major::k ? 8 : 1, row_step = tile.major == Major::k ? 1 : 8;
+  for (int row = 0; row < rows; row += row_step) {
+    for (int k = 0; k < depth; k += k_step) {
+      note_access(reinterpret_cast<const void*>(address_of(tile, row, k)), 16, false, false, site);
     }
   }
-  return dense;
+}
+
+// An operand as [k][row], so that inner loops run along rows.
+struct Dense {
+  float at[depth][256];
+};
+
+void gather(Dense& dense, const WgmmaTile& tile, int rows, Site site) {
+  note_reads(tile, rows, site);
+  for (int row = 0; row < rows; ++row) {
+    for (int k = 0; k < depth; ++k) dense.at[k][row] = load_element(address_of(tile, row, k));
+  }
 }
 
 // Where element (row, column) of D is among the threads' registers.
@@ -204,18 +213,18 @@ void compute(Product& product) {
   if (product.done) return;
   Accumulator& d = *product.d;
   const int columns = 2 * d.half;
-  const std::vector<float> a = gather(product.a, 64, product.site),
-                           b = gather(product.b, columns, product.site);
-  std::vector<float> sums(static_cast<std::size_t>(columns));
+  static thread_local Dense a, b;  // too large for a fiber's stack
+  gather(a, product.a, 64, product.site);
+  gather(b, product.b, columns, product.site);
   for (int row = 0; row < 64; ++row) {
+    float sums[256];
     for (int c = 0; c < columns; ++c) {
-      sums[std::size_t(c)] = product.accumulate ? d.values[register_of(row, c, d.half)] : 0.0f;
+      sums[c] = product.accumulate ? d.values[register_of(row, c, d.half)] : 0.0f;
     }
     for (int k = 0; k < depth; ++k) {
-      const float factor = a[std::size_t(k * 64 + row)];
-      for (int c = 0; c < columns; ++c) sums[std::size_t(c)] += factor * b[std::size_t(k * columns + c)];
+      for (int c = 0; c < columns; ++c) sums[c] += a.at[k][row] * b.at[k][c];
     }
-    for (int c = 0; c < columns; ++c) d.values[register_of(row, c, d.half)] = sums[std::size_t(c)];
+    for (int c = 0; c < columns; ++c) d.values[register_of(row, c, d.half)] = sums[c];
   }
   product.done = true;
 }
