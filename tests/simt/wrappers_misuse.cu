@@ -236,16 +236,11 @@ __device__ void misuse_wgmma(Misuse which, Shared& s, const Global& global) {
   }
 }
 
-// What an instruction reads before it is refused.
-__device__ void fill(bf16* tile, int count) {
-  for (int i = static_cast<int>(threadIdx.x); i < count; i += static_cast<int>(blockDim.x))
-    tile[i] = bf16(1.0f);
-}
-
 __global__ void misuse_kernel(Misuse which, Global global, const __grid_constant__ Maps maps) {
   auto& s = simt::shared<Shared>();
-  for (bf16* tile : {s.tile[0], s.tile[1]}) fill(tile, 64 * 64);
-  fill(s.wide, 128 * 64);
+  for (int i = threadIdx.x; i < 64 * 64; i += blockDim.x) {
+    s.tile[0][i] = s.tile[1][i] = s.wide[i] = s.wide[64 * 64 + i] = bf16(0.0f);
+  }
   simt::fence_proxy_async();
   if (threadIdx.x < 64) s.values[threadIdx.x] = 0;
   if (first()) {
