@@ -15,7 +15,7 @@ def main():
     fovea = sys.argv[1]
     with tempfile.TemporaryDirectory(prefix="fovea-demo-") as folder:
         eyes, run = f"{folder}/eyes", f"{folder}/run"
-        subprocess.run([fovea, "data", "synth", eyes, "-n", "300", "--image-size", "64", "--seed", "1"], check=True)
+        subprocess.run([fovea, "data", "synth", eyes, "-n", os.environ.get("FOVEA_DEMO_EYES", "300"), "--image-size", "64", "--seed", "1"], check=True)
         epochs = os.environ.get("FOVEA_DEMO_EPOCHS")  # fewer than the demo has: only that it runs is checked
         subprocess.run([fovea, "train", "-c", str(ROOT / "experiments/configs/demo.toml"), "--data", eyes,
                         "--output", run, *(["--epochs", epochs, "--warmup", "0"] if epochs else [])], check=True)

@@ -230,7 +230,12 @@ TEST(Device, SentencesFromRecordedAnswers) {
   a.name = "Tesla T4";
   a.major = 7;
   a.minor = 5;
-  EXPECT_EQ(why_unusable(a), "Tesla T4 has compute capability 7.5, and fovea's kernels need 8.0 or later");
+  EXPECT_EQ(why_unusable(a),
+            "Tesla T4 has compute capability 7.5, and fovea's kernels are compiled for 8.x and 9.0");
+  a.major = 10;
+  EXPECT_NE(why_unusable(a), "");
+  a.major = 8;
+  EXPECT_EQ(why_unusable(a), "");
 }
 
 TEST(Device, DescribesItself) {

@@ -31,9 +31,9 @@ std::string why_unusable(const DriverAnswer& a) {
   if (a.status != cuda_status::success) {
     return fmt::format("the CUDA device cannot be used: {} (status {})", a.status_text, a.status);
   }
-  if (a.major < 8) {
-    return fmt::format("{} has compute capability {}.{}, and fovea's kernels need 8.0 or later", a.name,
-                       a.major, a.minor);
+  if (a.major != 8 && a.major != 9) {  // machine code, not PTX: what a cluster is differs between the two
+    return fmt::format("{} has compute capability {}.{}, and fovea's kernels are compiled for 8.x and 9.0",
+                       a.name, a.major, a.minor);
   }
   return "";
 }
