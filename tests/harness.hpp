@@ -113,16 +113,21 @@ class Guarded {
   std::unique_ptr<Storage> storage_, on_device_;
 };
 
-/// Tells the executor's checker what the ports of a kernel are called and which hold values.
+/// Tells the executor's checker what the ports of a kernel are called, which hold values, and where they end: the guard
+/// bands of Guarded lie on both sides.
 class Watched {
  public:
   Watched(const Kernel& kernel, const PortList& specs, const std::vector<View>& views) {
     if (kernel.backend != Backend::simt) return;
     for (std::size_t i = 0; i < specs.size(); ++i) {
       if (!views[i]) continue;
-      simt::watch(views[i].data, static_cast<std::size_t>(views[i].bytes()), specs[i].name,
-                  specs[i].role != Role::output);
-      watched_.push_back(views[i].data);
+      const auto* data = static_cast<const unsigned char*>(views[i].data);
+      const auto bytes = static_cast<std::size_t>(views[i].bytes());
+      constexpr auto margin = static_cast<std::size_t>(Guarded::margin);
+      simt::watch(data, bytes, specs[i].name, specs[i].role != Role::output);
+      simt::watch_guard(data - margin, margin, specs[i].name);
+      simt::watch_guard(data + bytes, margin, specs[i].name);
+      watched_.push_back(views[i].data);  // which forgets its guards, too
     }
   }
   ~Watched() {
