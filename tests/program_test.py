@@ -254,6 +254,7 @@ class ProgramTest(unittest.TestCase):
 
     # ---- memory, debug mode, devices
 
+    @unittest.skipIf("FOVEA_SANITIZED" in os.environ, "a dozen trainings, which take ten minutes under a sanitizer")
     def test_out_of_memory_names_the_largest_batch_that_fits(self):
         fixed = ["train", "--data", self.data, "--modalities", "fundus", "--image-size", "64", "--epochs", "1", "--opt", "sgd",
                  "--threads", "1"]
