@@ -194,7 +194,8 @@ int run(int argc, char** argv) {
   const bool on_cuda = o.device == Device::cuda;
   const std::int64_t cache = on_cuda ? device_info().l2_bytes : std::int64_t{32} << 20;
   const double ceiling = copy_ceiling(o.device, on_cuda ? std::size_t{1} << 30 : std::size_t{64} << 20);
-  fmt::print("{}; copy ceiling {:.1f} GB/s\n", on_cuda ? to_string(device_info()) : "cpu", ceiling * 1e-9);
+  const std::string machine = on_cuda ? to_string(device_info()) : "cpu";
+  fmt::print("{}; copy ceiling {:.1f} GB/s\n", machine, ceiling * 1e-9);
 
   const std::vector<PrimitiveCase> all = shapes(o.small);
   std::vector<Row> rows;
@@ -227,8 +228,9 @@ int run(int argc, char** argv) {
   if (!o.json.empty()) {
     nlohmann::ordered_json list = nlohmann::ordered_json::array();
     for (const Row& r : rows) list.push_back(json_of(r));
-    std::ofstream(o.json) << nlohmann::ordered_json{{"copy_bytes_per_s", ceiling}, {"rows", list}}.dump(1)
-                          << "\n";
+    std::ofstream(o.json)
+        << nlohmann::ordered_json{{"device", machine}, {"copy_bytes_per_s", ceiling}, {"rows", list}}.dump(1)
+        << "\n";
   }
   return wrong ? 1 : 0;
 }
