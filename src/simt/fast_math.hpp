@@ -1,6 +1,7 @@
 // fast_math.hpp: the special-function unit's approximations in float, the exact functions in double. On the
-// host both are exact, so results differ between the worlds by the approximation (about 2e-7 relative for
-// fast_exp near 0, 5e-4 absolute for fast_tanh).
+// host both are exact, so results differ between the worlds by the approximation, which NVIDIA states as at most
+// 2 + floor(|1.173 x|) units in the last place for __expf (CUDA C++ Programming Guide) and a relative 2^-11 for
+// tanh.approx.f32 (PTX ISA).
 #pragma once
 
 #include "simt/core.hpp"

@@ -56,21 +56,32 @@ void launch(const LaunchName& name, void (*kernel)(Parameters...), const Launch&
   detail::check(cudaLaunchKernelEx(&config, kernel, Parameters(arguments)...), name, "cudaLaunchKernelEx");
 }
 
-/// Of the current device.
-inline Limits limits() {
-  const LaunchName name("limits");
-  int device = 0, shared = 0, major = 0, minor = 0, multiprocessors = 0, cache = 0;
-  detail::check(cudaGetDevice(&device), name, "cudaGetDevice");
-  const auto attribute = [&](int& value, cudaDeviceAttr which) {
-    detail::check(cudaDeviceGetAttribute(&value, which, device), name, "cudaDeviceGetAttribute");
+namespace detail {
+inline Limits limits_of(int device) {
+  const auto attribute = [&](cudaDeviceAttr which) {
+    int value = 0;
+    check(cudaDeviceGetAttribute(&value, which, device), "limits", "cudaDeviceGetAttribute");
+    return value;
   };
-  attribute(shared, cudaDevAttrMaxSharedMemoryPerBlockOptin);
-  attribute(major, cudaDevAttrComputeCapabilityMajor);
-  attribute(minor, cudaDevAttrComputeCapabilityMinor);
-  attribute(multiprocessors, cudaDevAttrMultiProcessorCount);
-  attribute(cache, cudaDevAttrL2CacheSize);
-  return {static_cast<std::size_t>(shared), major >= 9 ? 16u : 1u, 10 * major + minor,
-          static_cast<unsigned>(multiprocessors), static_cast<std::size_t>(cache)};
+  const int major = attribute(cudaDevAttrComputeCapabilityMajor);
+  return {static_cast<std::size_t>(attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin)), major >= 9 ? 16u : 1u,
+          10 * major + attribute(cudaDevAttrComputeCapabilityMinor),
+          static_cast<unsigned>(attribute(cudaDevAttrMultiProcessorCount)),
+          static_cast<std::size_t>(attribute(cudaDevAttrL2CacheSize))};
+}
+}  // namespace detail
+
+/// Of the current device; asked once, since launchers want them at every launch.
+inline Limits limits() {
+  thread_local int known = -1;
+  thread_local Limits limits;
+  int device = 0;
+  detail::check(cudaGetDevice(&device), "limits", "cudaGetDevice");
+  if (device != known) {
+    limits = detail::limits_of(device);
+    known = device;
+  }
+  return limits;
 }
 
 inline void* device_malloc(std::size_t bytes, const char* name) {
