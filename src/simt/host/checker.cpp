@@ -11,7 +11,8 @@
 //   - atomics do not race with atomics
 //   - the same value written twice is a race all the same
 //
-// A launch runs in one OS thread here, so a stamp is a counter and nothing is locked but the launch itself.
+// A launch runs in one OS thread here, so a stamp is a counter and nothing is locked but the launch itself: other
+// OS threads wait for its end with their launches, and with what they have to say of their memory.
 #include "simt/host/checker.hpp"
 
 #include <algorithm>
@@ -42,9 +43,8 @@ struct Access {
 };
 
 struct State {
-  std::mutex launch;
-  std::mutex ranges_mutex;  // watch() may be called while another OS thread launches
-  bool busy = false;        // the checker's own code, part of which the linker may take from a kernel file
+  std::mutex mutex;   // held by a launch from its begin to its end, and by watch() and its like
+  bool busy = false;  // the checker's own code, part of which the linker may take from a kernel file
 
   Shadow shadow;
   std::vector<Range> ranges;                  // global memory, oldest first
@@ -509,13 +509,13 @@ void note_access(const void* pointer, std::size_t bytes, bool write, bool atomic
 }
 
 void check_launch_begin(const Job&) {
-  s.launch.lock();
+  s.mutex.lock();
   s.launch_epoch = s.epoch + 1;
   s.stamp = 0;
   s.clusters.clear();
 }
 
-void check_launch_end() { s.launch.unlock(); }
+void check_launch_end() { s.mutex.unlock(); }
 
 void check_cluster_begin(Cluster& cluster) {
   const Busy busy;
@@ -652,7 +652,7 @@ void make_page_for_record(std::uintptr_t begin, std::size_t bytes) {
 }  // namespace
 
 void check_register(const void* data, std::size_t bytes, const char* name, bool defined) {
-  const std::lock_guard lock(s.ranges_mutex);
+  const std::lock_guard lock(s.mutex);
   const auto begin = reinterpret_cast<std::uintptr_t>(data);
   if (name == nullptr) {
     if (!defined || innermost_range(begin) == nullptr) return;
@@ -666,7 +666,7 @@ void check_register(const void* data, std::size_t bytes, const char* name, bool 
 }
 
 void check_guard(const void* data, std::size_t bytes, const char* name) {
-  const std::lock_guard lock(s.ranges_mutex);
+  const std::lock_guard lock(s.mutex);
   const auto begin = reinterpret_cast<std::uintptr_t>(data);
   forget_ranges(begin, begin + bytes, true);
   s.ranges.push_back({begin, bytes, name, true, true});
@@ -675,7 +675,7 @@ void check_guard(const void* data, std::size_t bytes, const char* name) {
 }
 
 void check_unregister(const void* data) {
-  const std::lock_guard lock(s.ranges_mutex);
+  const std::lock_guard lock(s.mutex);
   const auto begin = reinterpret_cast<std::uintptr_t>(data);
   std::uintptr_t end = begin;
   for (const Range& range : s.ranges) {

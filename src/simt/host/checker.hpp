@@ -11,7 +11,8 @@
 namespace simt::detail {
 
 #if defined(SIMT_CHECK)
-/// One launch at a time: the checker's memory is not locked, so this waits for launches of other OS threads.
+/// One launch at a time: its accesses are not locked, so this waits for launches of other OS threads; so do the
+/// announcements of memory below (register, unregister, guard), which may not be made from within a kernel.
 void check_launch_begin(const Job& job);
 void check_launch_end();
 void check_cluster_begin(Cluster& cluster);
