@@ -49,34 +49,30 @@ PortList backward_ports(const HamProblem& p) {
 template <int flops_per_element, auto PortsOf>
 Cost cost(const HamProblem& p) {
   const double fc = 4.0 * static_cast<double>(p.n * p.c * p.hidden);  // two products forward, four backward
-  return {flops_per_element * static_cast<double>(p.x_shape().numel()) + fc * (flops_per_element / 10),
-          bytes_of(PortsOf(p))};
+  return {
+      flops_per_element * static_cast<double>(p.x_shape().numel()) + fc * (flops_per_element / 10),
+      bytes_of(PortsOf(p)),
+  };
 }
 
 using P = HamProblem;
 constexpr Kernel forward_kernels[] = {
-#if FOVEA_CUDA
-    kernel<&on_device::ham_forward_cluster, &on_device::supports_ham_forward_cluster>("cluster",
-                                                                                      Backend::cuda),
-    kernel<&on_device::ham_forward_two_pass, &on_device::supports_ham_two_pass>("two_pass", Backend::cuda),
-#endif
+    FOVEA_CUDA_ROW("cluster", ham_forward_cluster, supports_ham_forward_cluster),
+    FOVEA_CUDA_ROW("two_pass", ham_forward_two_pass, supports_ham_two_pass),
     kernel<&ham_forward_fused, &supports_f32<P>>("fused", Backend::cpu),
     kernel<&ham_forward_composed, &supports_f32_f64<P>>("composed", Backend::cpu),
     kernel<&ham_forward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
-    kernel<&on_host::ham_forward_cluster, &on_host::supports_ham_forward_cluster>("cluster", Backend::simt),
-    kernel<&on_host::ham_forward_two_pass, &on_host::supports_ham_two_pass>("two_pass", Backend::simt),
+    FOVEA_SIMT_ROW("cluster", ham_forward_cluster, supports_ham_forward_cluster),
+    FOVEA_SIMT_ROW("two_pass", ham_forward_two_pass, supports_ham_two_pass),
 };
 constexpr Kernel backward_kernels[] = {
-#if FOVEA_CUDA
-    kernel<&on_device::ham_backward_cluster, &on_device::supports_ham_backward_cluster>("cluster",
-                                                                                        Backend::cuda),
-    kernel<&on_device::ham_backward_two_pass, &on_device::supports_ham_two_pass>("two_pass", Backend::cuda),
-#endif
+    FOVEA_CUDA_ROW("cluster", ham_backward_cluster, supports_ham_backward_cluster),
+    FOVEA_CUDA_ROW("two_pass", ham_backward_two_pass, supports_ham_two_pass),
     kernel<&ham_backward_fused, &supports_f32<P>>("fused", Backend::cpu),
     kernel<&ham_backward_composed, &supports_f32_f64<P>>("composed", Backend::cpu),
     kernel<&ham_backward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
-    kernel<&on_host::ham_backward_cluster, &on_host::supports_ham_backward_cluster>("cluster", Backend::simt),
-    kernel<&on_host::ham_backward_two_pass, &on_host::supports_ham_two_pass>("two_pass", Backend::simt),
+    FOVEA_SIMT_ROW("cluster", ham_backward_cluster, supports_ham_backward_cluster),
+    FOVEA_SIMT_ROW("two_pass", ham_backward_two_pass, supports_ham_two_pass),
 };
 
 }  // namespace

@@ -28,7 +28,7 @@ struct HamProblem {
   std::int64_t pixels() const { return h * w; }
   Shape x_shape() const { return {n, h, w, c}; }
   /// Of the parameters, their gradients and the small tensors that backward reads.
-  Dtype param_dtype() const { return dtype == Dtype::bf16 ? Dtype::f32 : dtype; }
+  Dtype param_dtype() const { return fovea::param_dtype(dtype); }
   void check() const;
   bool operator==(const HamProblem&) const = default;
 };

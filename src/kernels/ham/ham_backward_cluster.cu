@@ -342,7 +342,7 @@ bool supports_ham_backward_cluster(const HamProblem& p) {
 
 void ham_backward_cluster(const HamProblem& p, Ports ports, Stream stream) {
   const bool aligned = aligned_16({ports[0].data, ports[1].data, ports[9].data});
-  visit_ham(p, aligned, [&](auto zero, auto vector) {
+  visit_vector(p.dtype, p.c, aligned, [&](auto zero, auto vector) {
     using T = decltype(zero);
     backward<T, vector>(p, HamBackward<T, Accumulator<T>>(ports), stream);
   });

@@ -242,7 +242,7 @@ void backward(const HamProblem& p, const HamBackward<T, Accumulator<T>>& t, Stre
 void ham_backward_two_pass(const HamProblem& p, Ports ports, Stream stream) {
   const bool aligned =
       aligned_16({ports[0].data, ports[1].data, ports[2].data, ports[8].data, ports[9].data});
-  visit_ham(p, aligned, [&](auto zero, auto vector) {
+  visit_vector(p.dtype, p.c, aligned, [&](auto zero, auto vector) {
     using T = decltype(zero);
     backward<T, vector>(p, HamBackward<T, Accumulator<T>>(ports), stream);
   });

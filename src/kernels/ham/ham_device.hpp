@@ -7,22 +7,12 @@
 // are several panels, one after another.
 #pragma once
 
+#include "kernels/cuda/launch.hpp"
 #include "kernels/ham/ham_shared.hpp"
 #include "kernels/ham/kernels.hpp"
 #include "simt/simt.hpp"
 
 namespace fovea::SIMT_WORLD {
-
-template <class T>
-struct AccumulatorOf {
-  using type = float;
-};
-template <>
-struct AccumulatorOf<double> {
-  using type = double;
-};
-template <class T>
-using Accumulator = typename AccumulatorOf<T>::type;
 
 constexpr int lane_channels = 16;
 constexpr int panel_channels = 32 * lane_channels;
@@ -300,44 +290,6 @@ __device__ __forceinline__ void sum_warps(const A* part, int stride, int count, 
     A sum = part[c];
     for (int w = 1; w < warps; ++w) sum += part[w * stride + c];
     total(c, sum);
-  }
-}
-
-// ---- launching
-
-/// Whether all of these can be read and written 16 bytes at a time, where rows of C elements can.
-inline bool aligned_16(std::initializer_list<const void*> pointers) {
-  for (const void* p : pointers) {
-    if (reinterpret_cast<std::uintptr_t>(p) % 16 != 0) return false;
-  }
-  return true;
-}
-
-/// Calls f(zero of the image type, std::integral_constant of the vector's elements).
-template <class F>
-void visit_ham(const HamProblem& p, bool aligned, F&& f) {
-  const auto with = [&](auto zero) {
-    constexpr int vector = 16 / static_cast<int>(sizeof zero);
-    if (aligned && p.c % vector == 0) {
-      f(zero, std::integral_constant<int, vector>{});
-    } else {
-      f(zero, std::integral_constant<int, 1>{});
-    }
-  };
-  if (p.dtype == Dtype::bf16) return with(simt::bf16{});
-  if (p.dtype == Dtype::f64) return with(double{});
-  with(float{});
-}
-
-inline simt::stream_t stream_of(Stream stream) { return static_cast<simt::stream_t>(stream.handle); }
-
-/// What a shape function says on this machine; none where there is no device.
-template <class F>
-auto on_this_machine(F&& shape_for) -> decltype(shape_for(simt::Limits{})) {
-  try {
-    return shape_for(simt::limits());
-  } catch (const simt::Error&) {
-    return {};
   }
 }
 

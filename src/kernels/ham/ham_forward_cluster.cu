@@ -101,7 +101,7 @@ bool supports_ham_forward_cluster(const HamProblem& p) {
 void ham_forward_cluster(const HamProblem& p, Ports ports, Stream stream) {
   const HamClusterShape shape = ham_cluster_shape(p, simt::limits(), HamDirection::forward).value();
   const bool aligned = aligned_16({ports[0].data, ports[1].data, ports[7].data});
-  visit_ham(p, aligned, [&](auto zero, auto vector) {
+  visit_vector(p.dtype, p.c, aligned, [&](auto zero, auto vector) {
     using T = decltype(zero);
     simt::launch("ham.forward cluster", &ham_forward_kernel<T, vector>, launch_of(p, shape, stream),
                  HamForward<T, Accumulator<T>>(ports), dims_of(p, shape), p.scse != 0);

@@ -101,7 +101,7 @@ bool supports_ham_two_pass(const HamProblem& p) {
 
 void ham_forward_two_pass(const HamProblem& p, Ports ports, Stream stream) {
   const bool aligned = aligned_16({ports[0].data, ports[1].data, ports[7].data, ports[11].data});
-  visit_ham(p, aligned, [&](auto zero, auto vector) {
+  visit_vector(p.dtype, p.c, aligned, [&](auto zero, auto vector) {
     using T = decltype(zero);
     forward<T, vector>(p, HamForward<T, Accumulator<T>>(ports), stream);
   });

@@ -63,25 +63,13 @@ void ham_forward_composed(const HamProblem&, Ports, Stream);
 void ham_backward_composed(const HamProblem&, Ports, Stream);
 
 // Hand-written CUDA (*.cu), compiled for the host executor and for a device.
-namespace on_host {
-void ham_forward_cluster(const HamProblem&, Ports, Stream);
-void ham_backward_cluster(const HamProblem&, Ports, Stream);
-bool supports_ham_forward_cluster(const HamProblem&);
-bool supports_ham_backward_cluster(const HamProblem&);
-
-void ham_forward_two_pass(const HamProblem&, Ports, Stream);
-void ham_backward_two_pass(const HamProblem&, Ports, Stream);
-bool supports_ham_two_pass(const HamProblem&);
-}  // namespace on_host
-namespace on_device {
-void ham_forward_cluster(const HamProblem&, Ports, Stream);
-void ham_backward_cluster(const HamProblem&, Ports, Stream);
-bool supports_ham_forward_cluster(const HamProblem&);
-bool supports_ham_backward_cluster(const HamProblem&);
-
-void ham_forward_two_pass(const HamProblem&, Ports, Stream);
-void ham_backward_two_pass(const HamProblem&, Ports, Stream);
-bool supports_ham_two_pass(const HamProblem&);
-}  // namespace on_device
+FOVEA_IN_BOTH_WORLDS(                                              //
+    void ham_forward_cluster(const HamProblem&, Ports, Stream);    //
+    void ham_backward_cluster(const HamProblem&, Ports, Stream);   //
+    bool supports_ham_forward_cluster(const HamProblem&);          //
+    bool supports_ham_backward_cluster(const HamProblem&);         //
+    void ham_forward_two_pass(const HamProblem&, Ports, Stream);   //
+    void ham_backward_two_pass(const HamProblem&, Ports, Stream);  //
+    bool supports_ham_two_pass(const HamProblem&);)
 
 }  // namespace fovea

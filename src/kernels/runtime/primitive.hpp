@@ -127,6 +127,23 @@ constexpr bool supports_f32(const P& problem) {
   return problem.dtype == Dtype::f32;
 }
 
+/// Declares functions of hand-written kernels, once for the host executor and once for a device.
+#define FOVEA_IN_BOTH_WORLDS(...) \
+  namespace on_host {             \
+  __VA_ARGS__                     \
+  }                               \
+  namespace on_device {           \
+  __VA_ARGS__                     \
+  }
+/// The two rows of a hand-written kernel, of functions that FOVEA_IN_BOTH_WORLDS declared. In a build without CUDA
+/// the device is the emulated one, if any: it runs what the host executor runs, on memory of its own.
+#if FOVEA_CUDA
+#define FOVEA_CUDA_ROW(name, run, supports) kernel<&on_device::run, &on_device::supports>(name, Backend::cuda)
+#else
+#define FOVEA_CUDA_ROW(name, run, supports) kernel<&on_host::run, &on_host::supports>(name, Backend::cuda)
+#endif
+#define FOVEA_SIMT_ROW(name, run, supports) kernel<&on_host::run, &on_host::supports>(name, Backend::simt)
+
 /// PortsOf is PortList(const P&), CostOf is Cost(const P&).
 template <class P, auto PortsOf, auto CostOf>
 constexpr PrimitiveOf<P> primitive(const char* name, std::span<const Kernel> kernels) {

@@ -36,6 +36,10 @@ constexpr std::int64_t size_of(Dtype dtype) {
   return 0;
 }
 
+/// What the small tensors of an op hold (biases, scales, statistics, gradients of parameters) where its large ones
+/// hold `dtype`: f32 for bf16, else the same.
+constexpr Dtype param_dtype(Dtype dtype) { return dtype == Dtype::bf16 ? Dtype::f32 : dtype; }
+
 constexpr bool is_floating(Dtype dtype) { return dtype != Dtype::u8 && dtype != Dtype::i64; }
 
 template <class T>
