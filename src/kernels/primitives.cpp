@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/augment/augment.hpp"
 #include "kernels/concat/concat.hpp"
 #include "kernels/conv2d/conv2d.hpp"
 #include "kernels/ham/ham.hpp"
@@ -67,9 +68,13 @@ constexpr const Primitive* const list[] = {
     &rows_scatter_backward,
     &softmax_cross_entropy_forward,
     &softmax_cross_entropy_backward,
+    &softmax_forward,
+    &softmax_backward,
     &adam,
     &sgd,
     &sum_of_squares,
+    &clip_scale,
+    &augment_forward,
 };
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include <random>
 
+#include "cases/augment.hpp"
 #include "cases/concat.hpp"
 #include "cases/conv2d.hpp"
 #include "cases/ham.hpp"
@@ -40,7 +41,9 @@ const std::vector<PrimitiveCase>& primitive_cases() {
     rows_cases(cases);
     linear_cases(cases);
     loss_cases(cases);
+    softmax_cases(cases);
     optim_cases(cases);
+    augment_cases(cases);
     return cases;
   }();
   return all;
