@@ -56,6 +56,23 @@ struct Gather {
   }
 };
 
+inline Gather forward_gather(const Convolution& p) {
+  Gather g;
+  g.images = static_cast<int>(p.n);
+  g.h = static_cast<int>(p.h);
+  g.w = static_cast<int>(p.w);
+  g.pixel = static_cast<int>(p.c);
+  g.channels = static_cast<int>(p.group_c());
+  g.r = static_cast<int>(p.r);
+  g.s = static_cast<int>(p.s);
+  g.origin_h = static_cast<int>(p.stride_h);
+  g.origin_w = static_cast<int>(p.stride_w);
+  g.width = static_cast<int>(p.out_w);
+  g.rows = static_cast<int>(p.n * p.out_h * p.out_w);
+  g.set_divisors();
+  return g;
+}
+
 inline TapAxes forward_axes(const Convolution::Branch& b) {
   return {{-static_cast<int>(b.pad_h), static_cast<int>(b.dilation_h), 1},
           {-static_cast<int>(b.pad_w), static_cast<int>(b.dilation_w), 1}};

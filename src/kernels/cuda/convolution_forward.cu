@@ -16,23 +16,6 @@
 namespace fovea::SIMT_WORLD {
 namespace {
 
-Gather forward_gather(const Convolution& p) {
-  Gather g;
-  g.images = static_cast<int>(p.n);
-  g.h = static_cast<int>(p.h);
-  g.w = static_cast<int>(p.w);
-  g.pixel = static_cast<int>(p.c);
-  g.channels = static_cast<int>(p.group_c());
-  g.r = static_cast<int>(p.r);
-  g.s = static_cast<int>(p.s);
-  g.origin_h = static_cast<int>(p.stride_h);
-  g.origin_w = static_cast<int>(p.stride_w);
-  g.width = static_cast<int>(p.out_w);
-  g.rows = static_cast<int>(p.n * p.out_h * p.out_w);
-  g.set_divisors();
-  return g;
-}
-
 template <class T>
 struct ForwardArguments {
   Gather gather;
