@@ -11,6 +11,8 @@
 // Traffic: x and the filters once from memory where they fit the second-level cache, y once. Through the cache x is
 // read K / Tile::n times a tap, the filters pixels / Tile::m times.
 // Launch: (tiles of pixels, tiles of filters, branches x groups) blocks of Tile::threads threads.
+#include <algorithm>
+
 #include "kernels/cuda/convolution_device.hpp"
 
 namespace fovea::SIMT_WORLD {

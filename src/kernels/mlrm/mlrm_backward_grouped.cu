@@ -11,6 +11,8 @@
 //
 // Traffic: with B branches, B dy + B z_b twice, dz_b written once and read by both products, x, dy and dx once: about
 // 6 B + 3 images (dy of the later branches comes from the second-level cache). Launch: see the parts.
+#include <algorithm>
+
 #include "kernels/mlrm/mlrm_device.hpp"
 
 namespace fovea::SIMT_WORLD {
@@ -30,14 +32,15 @@ __global__ void __launch_bounds__(column_threads, column_blocks_at_once)
   ColumnSums<2, V, A> sums;
   for_each_rows(share, [&](std::int64_t row, auto batch) {
     const std::int64_t at = (row - share.matrix * s.rows) * s.channels + share.channel;
-    A g[batch][V], moved[batch][V];
+    constexpr int rows = decltype(batch)::value;
+    A g[rows][V], moved[rows][V];
 #pragma unroll
-    for (int b = 0; b < batch; ++b) {
+    for (int b = 0; b < rows; ++b) {
       load_as<V>(moved[b], z.at[branch] + at + b * share.step * s.channels);
       load_as<V>(g[b], dy + at + b * share.step * s.channels);
     }
 #pragma unroll
-    for (int b = 0; b < batch; ++b) {
+    for (int b = 0; b < rows; ++b) {
       A out[V];
 #pragma unroll
       for (int v = 0; v < V; ++v) {
@@ -47,8 +50,8 @@ __global__ void __launch_bounds__(column_threads, column_blocks_at_once)
       }
       if constexpr (direct) store_as<V>(dz.at[branch] + at + b * share.step * s.channels, out);
     }
-    sums.template add<batch>(0, g);
-    sums.template add<batch>(1, moved);
+    sums.template add<rows>(0, g);
+    sums.template add<rows>(1, moved);
   });
   merge_row_lanes(sums, share.lanes);
   store_partial(sums, share, s, partials);
