@@ -221,27 +221,26 @@ __device__ __forceinline__ void load_filter_channels(Operand<T, Tile::n, Tile::k
 template <class Tile>
 constexpr int tile_blocks_at_once = sizeof(typename Tile::type) == 2 ? 512 / Tile::threads : 1;
 
-/// Calls f(tile, std::integral_constant<int, V>).
+/// Calls f(tile, std::integral_constant<int, V>), with the small tile for bf16.
 template <class F>
-void visit_tile(ConvolutionTile tile, bool vectors, F&& f) {
-  const auto with = [&](auto zero) {
-    using Tile = decltype(zero);
+void visit_small_tile(Dtype dtype, bool vectors, F&& f) {
+  const auto with = [&](auto tile) {
     if (vectors) {
-      f(zero, std::integral_constant<int, vector_of<typename Tile::type>>{});
+      f(tile, std::integral_constant<int, vector_of<typename decltype(tile)::type>>{});
     } else {
-      f(zero, std::integral_constant<int, 1>{});
+      f(tile, std::integral_constant<int, 1>{});
     }
   };
-  switch (tile) {
-    case ConvolutionTile::large_bf16:  // always in vectors: see convolution_tile()
-      return f(LargeBf16Tile{}, std::integral_constant<int, vector_of<simt::bf16>>{});
-    case ConvolutionTile::small_bf16:
-      return with(SmallBf16Tile{});
-    case ConvolutionTile::f32:
-      return with(FloatTile{});
-    case ConvolutionTile::f64:
-      return with(DoubleTile{});
-  }
+  if (dtype == Dtype::bf16) return with(SmallBf16Tile{});
+  if (dtype == Dtype::f64) return with(DoubleTile{});
+  with(FloatTile{});
+}
+
+/// The same with the tile that convolution_tile() chose; the large one always comes in vectors.
+template <class F>
+void visit_tile(ConvolutionTile tile, Dtype dtype, bool vectors, F&& f) {
+  if (tile != ConvolutionTile::large_bf16) return visit_small_tile(dtype, vectors, f);
+  f(LargeBf16Tile{}, std::integral_constant<int, vector_of<simt::bf16>>{});
 }
 
 inline std::int64_t tiles_of(std::int64_t count, std::int64_t size) { return (count + size - 1) / size; }

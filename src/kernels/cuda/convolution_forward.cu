@@ -158,7 +158,7 @@ std::int64_t convolve(const Convolution& p, const void* x, const PerBranch<const
                       const PerBranch<void>& y, const ConvolutionEpilogue& epilogue, Stream stream) {
   const bool vectors = in_vectors(p, {x}) && all_aligned(w) && all_aligned(y);
   const ConvolutionTile tile = forward_tile(p, vectors);
-  visit_tile(tile, vectors, [&](auto shape, auto vector) {
+  visit_tile(tile, p.dtype, vectors, [&](auto shape, auto vector) {
     forward<decltype(shape), vector>(p, x, w, y, epilogue, stream);
   });
   return extent_of(tile).m;

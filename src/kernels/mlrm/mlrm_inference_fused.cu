@@ -133,11 +133,8 @@ void mlrm_forward_inference_fused(const MlrmProblem& p, Ports ports, Stream stre
   const auto in = [&](std::int64_t b) { return mlrm_forward_in(ports, b); };
   const bool vectors = in_vectors(mlrm_convolution(p), {ports[0].data, mlrm_forward_y(p, ports).data}) &&
                        all_aligned(branch_ports<const void>(p, 0, in));
-  const ConvolutionTile tile = p.dtype == Dtype::bf16  ? ConvolutionTile::small_bf16
-                               : p.dtype == Dtype::f64 ? ConvolutionTile::f64
-                                                       : ConvolutionTile::f32;
-  visit_tile(tile, vectors,
-             [&](auto shape, auto vector) { inference<decltype(shape), vector>(p, ports, stream); });
+  visit_small_tile(p.dtype, vectors,
+                   [&](auto shape, auto vector) { inference<decltype(shape), vector>(p, ports, stream); });
 }
 
 }  // namespace fovea::SIMT_WORLD
