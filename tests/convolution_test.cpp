@@ -45,6 +45,9 @@ class OnOtherMachines : public ::testing::TestWithParam<simt::Limits> {
     }
     EXPECT_EQ(ran, 3);
   }
+
+ private:
+  simt::Limits before_ = simt::limits();
 };
 
 TEST_P(OnOtherMachines, Conv2d) {
