@@ -3,6 +3,7 @@
 
 #include <random>
 
+#include "cases/cast.hpp"
 #include "cases/concat.hpp"
 #include "cases/conv2d.hpp"
 #include "cases/ham.hpp"
@@ -36,6 +37,7 @@ const std::vector<PrimitiveCase>& primitive_cases() {
     head_cases(cases);
     ham_cases(cases);
     pointwise_cases(cases);
+    cast_cases(cases);
     concat_cases(cases);
     rows_cases(cases);
     linear_cases(cases);
