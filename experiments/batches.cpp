@@ -42,11 +42,12 @@ LoaderOptions plain_options(const RunConfig& config, std::shared_ptr<ImageCache>
 
 ModelInput model_input(const Batch& batch, const RunConfig& config) {
   ModelInput input;
+  const Device device = parse_device(config.device);
   const auto n = static_cast<std::int64_t>(batch.samples.size());
   for (const Batch::Input& part : batch.inputs) {
     const Shape shape{n, config.height, config.width, part.channels};
     input.images.push_back(
-        Tensor::from<float>(std::span<const float>(part.values), shape, config.model.dtype));
+        Tensor::from<float>(std::span<const float>(part.values), shape, config.model.dtype, device));
     const bool all =
         std::all_of(part.present.begin(), part.present.end(), [](std::uint8_t p) { return p != 0; });
     input.present.push_back(all ? std::vector<std::uint8_t>{} : part.present);

@@ -23,6 +23,7 @@ Dataset open_data(const RunConfig& config, const std::string& path, bool labels_
 /// Batches in the order given, without augmentation.
 LoaderOptions plain_options(const RunConfig& config, std::shared_ptr<ImageCache> cache);
 
+/// On the device of the config.
 ModelInput model_input(const Batch& batch, const RunConfig& config);
 Tensor label_tensor(const Batch& batch);
 

@@ -53,6 +53,7 @@ int command_evaluate(const Arguments& arguments) {
   checkpoint = resolve_checkpoint(config.checkpoint, split);
   const std::unique_ptr<Model> model = make_model(config.model);
   folder.load_checkpoint(*model, checkpoint);
+  model->to(parse_device(config.device));
   Loader loader(dataset, split.test, input_spec(config), plain_options(config, nullptr));
   const Outcome outcome = predict_all(*model, loader, dataset, config);
   const Metrics metrics = metrics_of(outcome, dataset, config);

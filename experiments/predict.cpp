@@ -77,6 +77,7 @@ int command_predict(const Arguments& arguments) {
   std::iota(all.begin(), all.end(), 0);
   const std::unique_ptr<Model> model = make_model(config.model);
   folder.load_checkpoint(*model, resolve_checkpoint(config.checkpoint, {}));
+  model->to(parse_device(config.device));
   Loader loader(dataset, all, input_spec(config), plain_options(config, nullptr));
   const Outcome outcome = predict_all(*model, loader, dataset, config);
   if (line.json()) {

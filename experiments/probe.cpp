@@ -186,7 +186,10 @@ int command_probe(const Arguments& arguments) {
   if (!config.weights.empty()) load_weights(config.weights, *model, true);
   if (!paths.save_weights.empty()) save_weights(paths.save_weights, *model);
   if (paths.input.empty()) return exit_done;
+  const Device device = parse_device(config.device);
+  model->to(device);
   Probe probe = read_input(paths.input, *model);
+  for (Tensor& image : probe.input.images) image = image.to(device);
   write_safetensors(paths.output, run_probe(*model, probe, train, stochastic, config.seed));
   return exit_done;
 }

@@ -36,6 +36,7 @@ LoaderOptions training_options(const RunConfig& config, std::shared_ptr<ImageCac
 std::unique_ptr<Model> checked_model(const RunConfig& config) {
   std::unique_ptr<Model> model = make_model(config.model);
   model->check_input_size(config.height, config.width);
+  model->to(parse_device(config.device));
   return model;
 }
 

@@ -167,8 +167,9 @@ class Walk {
 
   void pass(const Node& node, const GradMeta& input, Tensor gradient) {
     if (gradient.shape() != input.shape || gradient.dtype() != input.dtype) {
-      fail(fmt::format("backward of '{}' returned a gradient of {} for an input of {}", node.name,
-                       to_string(gradient.shape()), to_string(input.shape)));
+      fail(fmt::format("backward of '{}' returned a gradient of {} {} for an input of {} {}", node.name,
+                       to_string(gradient.shape()), name_of(gradient.dtype()), to_string(input.shape),
+                       name_of(input.dtype)));
     }
     accumulate(pending_[&input], std::move(gradient));
   }

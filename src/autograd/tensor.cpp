@@ -50,7 +50,7 @@ Tensor Tensor::full(const Shape& shape, double value, Dtype dtype, Device device
 }
 
 template <class T>
-Tensor Tensor::from(std::span<const T> values, const Shape& shape, Dtype dtype) {
+Tensor Tensor::from(std::span<const T> values, const Shape& shape, Dtype dtype, Device device) {
   if (static_cast<std::int64_t>(values.size()) != shape.numel()) {
     fail(fmt::format("{} values do not fill a tensor of {}", values.size(), to_string(shape)));
   }
@@ -60,13 +60,13 @@ Tensor Tensor::from(std::span<const T> values, const Shape& shape, Dtype dtype) 
     To* to = t.data<To>();
     for (std::size_t i = 0; i < values.size(); ++i) to[i] = static_cast<To>(values[i]);
   });
-  return t;
+  return t.to(device);
 }
-template Tensor Tensor::from<float>(std::span<const float>, const Shape&, Dtype);
-template Tensor Tensor::from<double>(std::span<const double>, const Shape&, Dtype);
-template Tensor Tensor::from<std::int64_t>(std::span<const std::int64_t>, const Shape&, Dtype);
-template Tensor Tensor::from<std::uint8_t>(std::span<const std::uint8_t>, const Shape&, Dtype);
-template Tensor Tensor::from<simt::bf16>(std::span<const simt::bf16>, const Shape&, Dtype);
+template Tensor Tensor::from<float>(std::span<const float>, const Shape&, Dtype, Device);
+template Tensor Tensor::from<double>(std::span<const double>, const Shape&, Dtype, Device);
+template Tensor Tensor::from<std::int64_t>(std::span<const std::int64_t>, const Shape&, Dtype, Device);
+template Tensor Tensor::from<std::uint8_t>(std::span<const std::uint8_t>, const Shape&, Dtype, Device);
+template Tensor Tensor::from<simt::bf16>(std::span<const simt::bf16>, const Shape&, Dtype, Device);
 
 const Shape& Tensor::shape() const { return impl_->shape; }
 Dtype Tensor::dtype() const { return impl_->dtype; }
@@ -137,6 +137,12 @@ void Tensor::fill(double value) {
   });
   if (device() != Device::cpu) copy(view(), on_host.view());
   ++impl_->storage->version;
+}
+
+void Tensor::move_to(Device device) {
+  if (device == this->device()) return;
+  impl_->storage = to(device).storage();
+  zero_grad();
 }
 
 const std::shared_ptr<GradMeta>& Tensor::meta() const {

@@ -54,12 +54,12 @@ std::int64_t address(const Tensor& tensor) {
 }
 
 // The rows as a tensor, where the kernels read them.
-Tensor table_of(const std::vector<TensorRow>& rows) {
+Tensor table_of(const std::vector<TensorRow>& rows, Device device) {
   std::vector<std::int64_t> values;
   for (const TensorRow& r : rows)
     values.insert(values.end(), {r.param, r.grad, r.first, r.second, r.count, r.step});
   return Tensor::from<std::int64_t>(values, {static_cast<std::int64_t>(rows.size()), TensorRow::columns},
-                                    Dtype::i64);
+                                    Dtype::i64, device);
 }
 
 bool all_finite(const Tensor& tensor) {
@@ -118,10 +118,11 @@ double Optimizer::step(double learning_rate) {
   }
   double norm = 0;
   if (!rows.empty()) {
-    const Tensor table = table_of(rows);
+    const Device device = parameters_[0].tensor.device();
+    const Tensor table = table_of(rows, device);
     const auto tensors = static_cast<std::int64_t>(rows.size());
     const Dtype dtype = parameters_[0].tensor.dtype();
-    Tensor squares = Tensor::empty({}, Dtype::f64);
+    Tensor squares = Tensor::empty({}, Dtype::f64, device);
     dispatch(sum_of_squares, {.dtype = dtype, .count = count, .tensors = tensors},
              {table.view(), squares.view()});
     norm = std::sqrt(squares.item());

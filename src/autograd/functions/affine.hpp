@@ -25,8 +25,9 @@ Tensor record_affine(const char* name, const Tensor& y, const Tensor& x, const T
         }
         Gradients g(3);
         if (node.needs(1) || node.needs(2)) {
-          g[1] = Tensor::empty(problem.w_shape(), problem.dtype, dy.device());
-          if (node.needs(2)) g[2] = Tensor::empty({problem.w_shape()[0]}, problem.dtype, dy.device());
+          const Dtype dtype = param_dtype(problem.dtype);
+          g[1] = Tensor::empty(problem.w_shape(), dtype, dy.device());
+          if (node.needs(2)) g[2] = Tensor::empty({problem.w_shape()[0]}, dtype, dy.device());
           dispatch(backward_weights, problem, {node.saved_at(0).view(), dy.view(), g[1].view(), g[2].view()});
         }
         if (node.needs(0)) {

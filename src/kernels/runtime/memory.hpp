@@ -16,6 +16,24 @@ namespace fovea {
 void copy(const View& to, const View& from, Stream stream);
 void copy(const View& to, const View& from);  // on the current stream of the device involved
 
+/// Host memory that a device copies to and from by itself; plain memory where there is none.
+class PinnedMemory {
+ public:
+  PinnedMemory(const Shape& shape, Dtype dtype, Device device);
+  ~PinnedMemory();
+  PinnedMemory(const PinnedMemory&) = delete;
+  PinnedMemory& operator=(const PinnedMemory&) = delete;
+  View view() const { return view_; }
+
+ private:
+  View view_;
+  Device device_;
+};
+
+/// As copy(), but the host does not wait: its side is PinnedMemory, to be read, written anew or freed once an event
+/// that was recorded after this call has been waited for.
+void copy_async(const View& to, const View& from);
+
 void fill_bytes(const View& view, unsigned char byte);  // on the current stream
 
 /// Bytes of the device that can still be had, and all of them. Of the CPU: the limit and what is left of it;
