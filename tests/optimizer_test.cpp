@@ -136,7 +136,7 @@ void expect_near(const std::vector<double>& got, std::span<const double> expecte
 
 TEST(Optimizer, EqualsTorch) {
   for (const TorchRun& run : torch_runs) {
-    for (const char* kernel : {"cpu", "reference"}) {
+    for (const char* kernel : {"cpu", "reference", "multi_tensor"}) {
       for (const Dtype dtype : {Dtype::f64, Dtype::f32}) {
         SCOPED_TRACE(std::string(run.label) + ", " + kernel + ", " + std::string(name_of(dtype)));
         SelectionScope scope;
@@ -182,11 +182,11 @@ TEST(Optimizer, ListFormEqualsFlatForm) {
         if (options.name == "sgd") {
           dispatch(sgd,
                    {.count = p.tensor.numel(), .learning_rate = 0.01, .momentum = 0.9, .weight_decay = 0.1},
-                   {param, grad, first.view()});
+                   {param, grad, first.view(), {}, {}});
         } else {
           dispatch(adam,
                    {.decoupled = 1, .count = p.tensor.numel(), .learning_rate = 0.01, .weight_decay = 0.1},
-                   {param, grad, first.view(), second.view()});
+                   {param, grad, first.view(), second.view(), {}, {}});
         }
       }
       std::vector<double> result{Optimizer(parameters, options).step(0.01)};

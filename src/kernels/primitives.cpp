@@ -70,6 +70,7 @@ constexpr const Primitive* const list[] = {
     &adam,
     &sgd,
     &sum_of_squares,
+    &clip_scale,
 };
 
 }  // namespace

@@ -57,7 +57,7 @@ std::int64_t address(const Tensor& tensor) {
 Tensor table_of(const std::vector<TensorRow>& rows, Device device) {
   std::vector<std::int64_t> values;
   for (const TensorRow& r : rows)
-    values.insert(values.end(), {r.param, r.grad, r.first, r.second, r.count, r.step});
+    values.insert(values.end(), {r.param, r.grad, r.first, r.second, r.count, r.step, r.shadow});
   return Tensor::from<std::int64_t>(values, {static_cast<std::int64_t>(rows.size()), TensorRow::columns},
                                     Dtype::i64, device);
 }
@@ -136,7 +136,7 @@ double Optimizer::step(double learning_rate) {
                                .momentum = options_.momentum,
                                .weight_decay = options_.weight_decay,
                                .grad_scale = scale};
-      dispatch(sgd, problem, {table.view()});
+      dispatch(sgd, problem, {table.view(), {}});
     } else {
       const AdamProblem problem{.dtype = dtype,
                                 .decoupled = options_.name == "adamw",
@@ -148,7 +148,7 @@ double Optimizer::step(double learning_rate) {
                                 .eps = options_.eps,
                                 .weight_decay = options_.weight_decay,
                                 .grad_scale = scale};
-      dispatch(adam, problem, {table.view()});
+      dispatch(adam, problem, {table.view(), {}});
     }
   }
   for (const std::size_t i : updated) {

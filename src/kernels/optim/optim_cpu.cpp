@@ -17,14 +17,22 @@ void for_each_chunk(const std::vector<Chunk>& chunks, F&& f) {
 }
 
 template <class T>
-void adam_chunk(const AdamProblem& p, const Chunk& chunk) {
+void write_shadow(const Chunk& chunk) {
+  if (chunk.row->shadow == 0) return;
+  const T* param = array_at<const T>(chunk.row->param);
+  auto* shadow = array_at<simt::bf16>(chunk.row->shadow);
+  for (std::int64_t i = chunk.begin; i < chunk.end; ++i) shadow[i] = simt::bf16(static_cast<float>(param[i]));
+}
+
+template <class T>
+void adam_chunk(const AdamProblem& p, double grad_scale, const Chunk& chunk) {
   const TensorRow& row = *chunk.row;
   const AdamFactors factors = adam_factors(p, row.step);
   const T keep = static_cast<T>(factors.param), decay = static_cast<T>(factors.decay);
   const T step_size = static_cast<T>(factors.step_size), root = static_cast<T>(factors.root);
   const T beta1 = static_cast<T>(p.beta1), rest1 = static_cast<T>(1 - p.beta1);
   const T beta2 = static_cast<T>(p.beta2), rest2 = static_cast<T>(1 - p.beta2);
-  const T scale = static_cast<T>(p.grad_scale), eps = static_cast<T>(p.eps);
+  const T scale = static_cast<T>(grad_scale), eps = static_cast<T>(p.eps);
   T *param = array_at<T>(row.param), *first = array_at<T>(row.first), *second = array_at<T>(row.second);
   const T* grad = array_at<const T>(row.grad);
 #pragma omp simd
@@ -39,9 +47,9 @@ void adam_chunk(const AdamProblem& p, const Chunk& chunk) {
 }
 
 template <class T>
-void sgd_chunk(const SgdProblem& p, const Chunk& chunk) {
+void sgd_chunk(const SgdProblem& p, double grad_scale, const Chunk& chunk) {
   const T rate = static_cast<T>(p.learning_rate), momentum = static_cast<T>(p.momentum);
-  const T decay = static_cast<T>(p.weight_decay), scale = static_cast<T>(p.grad_scale);
+  const T decay = static_cast<T>(p.weight_decay), scale = static_cast<T>(grad_scale);
   T *param = array_at<T>(chunk.row->param), *buffer = array_at<T>(chunk.row->first);
   const T* grad = array_at<const T>(chunk.row->grad);
   if (p.momentum == 0) {
@@ -62,16 +70,28 @@ void sgd_chunk(const SgdProblem& p, const Chunk& chunk) {
 }  // namespace
 
 void adam_cpu(const AdamProblem& p, Ports ports, Stream) {
+  const double scale = host_scale(p, ports);
+  if (!is_usable(scale)) return;
   const std::vector<TensorRow> rows = tensor_rows(p, ports);
   visit_float(p.dtype, [&](auto zero) {
-    for_each_chunk(chunks_of(rows), [&](const Chunk& chunk) { adam_chunk<decltype(zero)>(p, chunk); });
+    using T = decltype(zero);
+    for_each_chunk(chunks_of(rows), [&](const Chunk& chunk) {
+      adam_chunk<T>(p, scale, chunk);
+      write_shadow<T>(chunk);
+    });
   });
 }
 
 void sgd_cpu(const SgdProblem& p, Ports ports, Stream) {
+  const double scale = host_scale(p, ports);
+  if (!is_usable(scale)) return;
   const std::vector<TensorRow> rows = tensor_rows(p, ports);
   visit_float(p.dtype, [&](auto zero) {
-    for_each_chunk(chunks_of(rows), [&](const Chunk& chunk) { sgd_chunk<decltype(zero)>(p, chunk); });
+    using T = decltype(zero);
+    for_each_chunk(chunks_of(rows), [&](const Chunk& chunk) {
+      sgd_chunk<T>(p, scale, chunk);
+      write_shadow<T>(chunk);
+    });
   });
 }
 
