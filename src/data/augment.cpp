@@ -17,18 +17,12 @@
 namespace fovea {
 namespace {
 
-// Coordinates of the source for a pixel of the result: in_x = xx x + xy y + x0, in_y = yx x + yy y + y0.
-struct Affine {
-  double xx = 1, xy = 0, x0 = 0, yx = 0, yy = 1, y0 = 0;
-  bool is_identity() const { return xx == 1 && xy == 0 && x0 == 0 && yx == 0 && yy == 1 && y0 == 0; }
-};
-
-Affine about_centre(const Image& image, double angle, double scale, bool mirror, bool upside_down,
-                    double shift_x, double shift_y) {
-  const double centre_x = (image.width - 1) / 2.0, centre_y = (image.height - 1) / 2.0;
+ResampleParameters about_centre(int height, int width, double angle, double scale, bool mirror,
+                                bool upside_down, double shift_x, double shift_y) {
+  const double centre_x = (width - 1) / 2.0, centre_y = (height - 1) / 2.0;
   const double sine = angle == 0 ? 0 : std::sin(angle), cosine = angle == 0 ? 1 : std::cos(angle);
   const double flip_x = mirror ? -1 : 1, flip_y = upside_down ? -1 : 1;
-  Affine map;
+  ResampleParameters map;
   map.xx = scale * cosine * flip_x;
   map.xy = -scale * sine * flip_y;
   map.yx = scale * sine * flip_x;
@@ -38,20 +32,9 @@ Affine about_centre(const Image& image, double angle, double scale, bool mirror,
   return map;
 }
 
-struct ToneCurve {
-  double gain = 1, offset = 0;
-};
-
-ToneCurve curve_of(const Image& image, const Augmentation::Tone& tone) {
-  double sum = 0;
-  for (const std::uint8_t value : image.pixels) sum += value;
-  const double mean = sum / static_cast<double>(std::max<std::size_t>(image.pixels.size(), 1));
-  return {tone.brightness * tone.contrast, tone.brightness * mean * (1 - tone.contrast)};
-}
-
-Image resample(const Image& image, const Affine& map, const ToneCurve& curve) {
+Image resample(const Image& image, const ResampleParameters& map) {
   Image out = make_image(image.height, image.width, image.channels);
-  const auto gain = static_cast<float>(curve.gain), offset = static_cast<float>(curve.offset);
+  const auto gain = static_cast<float>(map.gain), offset = static_cast<float>(map.offset);
   for (int y = 0; y < out.height; ++y) {
     std::uint8_t* to = out.at(y, 0);
     for (int x = 0; x < out.width; ++x, to += out.channels) {
@@ -108,17 +91,32 @@ Augmentation draw_augmentation(const AugmentOptions& options, std::uint64_t seed
   return drawn;
 }
 
+double mean_of(const Image& image) {
+  double sum = 0;
+  for (const std::uint8_t value : image.pixels) sum += value;
+  return sum / static_cast<double>(std::max<std::size_t>(image.pixels.size(), 1));
+}
+
+ResampleParameters resample_parameters(const Augmentation& drawn, Modality modality, int height, int width,
+                                       double mean) {
+  if (modality == Modality::vf) return {};
+  const bool fundus = modality == Modality::fundus;
+  const double room_x = width * (1 - drawn.crop) / 2, room_y = height * (1 - drawn.crop) / 2;
+  ResampleParameters map = fundus ? about_centre(height, width, drawn.angle, drawn.crop, drawn.mirror,
+                                                 drawn.upside_down, drawn.x * room_x, drawn.y * room_y)
+                                  : about_centre(height, width, 0, 1, drawn.mirror, false,
+                                                 drawn.oct_x * width, drawn.oct_y * height);
+  const Augmentation::Tone& tone = fundus ? drawn.fundus : drawn.oct;
+  map.gain = tone.brightness * tone.contrast;
+  map.offset = tone.brightness * mean * (1 - tone.contrast);
+  return map;
+}
+
 Image augment(const Image& image, Modality modality, const Augmentation& drawn) {
   if (modality == Modality::vf || image.pixels.empty()) return image;
-  const bool fundus = modality == Modality::fundus;
-  const double room_x = image.width * (1 - drawn.crop) / 2, room_y = image.height * (1 - drawn.crop) / 2;
-  const Affine map = fundus ? about_centre(image, drawn.angle, drawn.crop, drawn.mirror, drawn.upside_down,
-                                           drawn.x * room_x, drawn.y * room_y)
-                            : about_centre(image, 0, 1, drawn.mirror, false, drawn.oct_x * image.width,
-                                           drawn.oct_y * image.height);
-  const Augmentation::Tone& tone = fundus ? drawn.fundus : drawn.oct;
-  if (map.is_identity() && tone.brightness == 1 && tone.contrast == 1) return image;
-  return resample(image, map, curve_of(image, tone));
+  const ResampleParameters map =
+      resample_parameters(drawn, modality, image.height, image.width, mean_of(image));
+  return map.is_identity() ? image : resample(image, map);
 }
 
 }  // namespace fovea

@@ -41,8 +41,24 @@ struct Augmentation {
 /// UsageError: options out of range (rotation 0..180, crop in (0, 1], the others 0..1).
 Augmentation draw_augmentation(const AugmentOptions& options, std::uint64_t seed, int epoch, int sample);
 
+/// A resampling in numbers, in the order of augment.forward's port `params`: where the source of pixel (x, y) lies,
+/// in_x = xx x + xy y + x0 and in_y = yx x + yy y + y0, and the tone curve, gain v + offset.
+struct ResampleParameters {
+  double xx = 1, xy = 0, x0 = 0, yx = 0, yy = 1, y0 = 0;
+  double gain = 1, offset = 0;
+  bool is_identity() const { return *this == ResampleParameters{}; }
+  bool operator==(const ResampleParameters&) const = default;
+};
+
+/// What a drawn augmentation does to images of this size, modality and mean pixel value; the identity for a vf.
+ResampleParameters resample_parameters(const Augmentation& augmentation, Modality modality, int height,
+                                       int width, double mean);
+
+/// The mean over pixels and channels, 0 of no pixel.
+double mean_of(const Image& image);
+
 /// One bilinear resampling in pixel coordinates about the image's centre; beyond the border its nearest pixel
-/// goes on.
+/// goes on. The identity copies.
 Image augment(const Image& image, Modality modality, const Augmentation& augmentation);
 
 }  // namespace fovea

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/augment/augment.hpp"
 #include "kernels/concat/concat.hpp"
 #include "kernels/conv2d/conv2d.hpp"
 #include "kernels/ham/ham.hpp"
@@ -71,6 +72,7 @@ constexpr const Primitive* const list[] = {
     &sgd,
     &sum_of_squares,
     &clip_scale,
+    &augment_forward,
 };
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include <random>
 
+#include "cases/augment.hpp"
 #include "cases/concat.hpp"
 #include "cases/conv2d.hpp"
 #include "cases/ham.hpp"
@@ -41,6 +42,7 @@ const std::vector<PrimitiveCase>& primitive_cases() {
     linear_cases(cases);
     loss_cases(cases);
     optim_cases(cases);
+    augment_cases(cases);
     return cases;
   }();
   return all;
