@@ -77,7 +77,7 @@ class Build:
             self.run(retarget(command, wrapper, objects[-1], overlay), check=True)
         if not objects:
             sys.exit(f"mutants: no kernel file includes {mutant['file']}")
-        op = file.parent.name
+        op = mutant.get("op", file.parent.name)
         return self.fails(f"{op}_test", objects, scratch, []) or self.fails(
             "kernels_test", objects, scratch, [f"--gtest_filter=*{op}*"])
 

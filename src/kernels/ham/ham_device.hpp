@@ -8,6 +8,7 @@
 #pragma once
 
 #include "kernels/cuda/launch.hpp"
+#include "kernels/cuda/values.hpp"
 #include "kernels/ham/ham_shared.hpp"
 #include "kernels/ham/kernels.hpp"
 #include "simt/simt.hpp"
@@ -42,31 +43,7 @@ struct WarpShare {
   __device__ __forceinline__ int size() const { return end - begin; }
 };
 
-// ---- small arrays of A: V consecutive values in accesses of at most 16 bytes
-
-template <class A, int V>
-constexpr int piece = V* static_cast<int>(sizeof(A)) <= 16 ? V : 16 / static_cast<int>(sizeof(A));
-
-template <int V, class A>
-__device__ __forceinline__ void load_values(A* to, const A* from) {
-#pragma unroll
-  for (int i = 0; i < V; i += piece<A, V>) {
-    const simt::Vec<A, piece<A, V>> values = simt::load<piece<A, V>>(from + i);
-#pragma unroll
-    for (int e = 0; e < piece<A, V>; ++e) to[i + e] = values[e];
-  }
-}
-
-template <int V, class A>
-__device__ __forceinline__ void store_values(A* to, const A* from) {
-#pragma unroll
-  for (int i = 0; i < V; i += piece<A, V>) {
-    simt::Vec<A, piece<A, V>> values;
-#pragma unroll
-    for (int e = 0; e < piece<A, V>; ++e) values[e] = from[i + e];
-    simt::store(to + i, values);
-  }
-}
+// ---- panels
 
 /// This lane's channels of an array of C values; zeros beyond.
 template <int V, class A>

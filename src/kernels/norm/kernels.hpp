@@ -22,4 +22,12 @@ void batch_norm_forward_inference_onednn(const BatchNormProblem&, Ports, Stream)
 void batch_norm_backward_onednn(const BatchNormProblem&, Ports, Stream);
 void batch_norm_backward_inference_onednn(const BatchNormProblem&, Ports, Stream);
 
+// Hand-written CUDA (*.cu), compiled for the host executor and for a device.
+FOVEA_IN_BOTH_WORLDS(                                                                   //
+    bool supports_batch_norm_columns(const BatchNormProblem&);                          //
+    void batch_norm_forward_training_columns(const BatchNormProblem&, Ports, Stream);   //
+    void batch_norm_forward_inference_columns(const BatchNormProblem&, Ports, Stream);  //
+    void batch_norm_backward_columns(const BatchNormProblem&, Ports, Stream);           //
+    void batch_norm_backward_inference_columns(const BatchNormProblem&, Ports, Stream);)
+
 }  // namespace fovea

@@ -37,30 +37,34 @@ using P = BatchNormProblem;
 
 PortList forward_training_ports(const P& p) {
   return {{"x", Role::input, p.x_shape(), p.dtype},
-          {"gamma", Role::input, {p.channels}, p.dtype},
-          {"beta", Role::input, {p.channels}, p.dtype},
-          {"running_mean", Role::update, {p.channels}, p.dtype},
-          {"running_var", Role::update, {p.channels}, p.dtype},
+          {"gamma", Role::input, {p.channels}, param_dtype(p.dtype)},
+          {"beta", Role::input, {p.channels}, param_dtype(p.dtype)},
+          {"running_mean", Role::update, {p.channels}, param_dtype(p.dtype)},
+          {"running_var", Role::update, {p.channels}, param_dtype(p.dtype)},
           {"y", Role::output, p.x_shape(), p.dtype},
-          {"mean", Role::output, {p.channels}, p.dtype},
-          {"invstd", Role::output, {p.channels}, p.dtype}};
+          {"mean", Role::output, {p.channels}, param_dtype(p.dtype)},
+          {"invstd", Role::output, {p.channels}, param_dtype(p.dtype)}};
 }
 
 PortList forward_inference_ports(const P& p) {
   return {{"x", Role::input, p.x_shape(), p.dtype},
-          {"gamma", Role::input, {p.channels}, p.dtype},
-          {"beta", Role::input, {p.channels}, p.dtype},
-          {"running_mean", Role::input, {p.channels}, p.dtype},
-          {"running_var", Role::input, {p.channels}, p.dtype},
+          {"gamma", Role::input, {p.channels}, param_dtype(p.dtype)},
+          {"beta", Role::input, {p.channels}, param_dtype(p.dtype)},
+          {"running_mean", Role::input, {p.channels}, param_dtype(p.dtype)},
+          {"running_var", Role::input, {p.channels}, param_dtype(p.dtype)},
           {"y", Role::output, p.x_shape(), p.dtype}};
 }
 
 PortList backward_ports_of(const P& p, const char* centre, const char* spread) {
-  return {{"x", Role::input, p.x_shape(), p.dtype},      {"dy", Role::input, p.x_shape(), p.dtype},
-          {"gamma", Role::input, {p.channels}, p.dtype}, {"beta", Role::input, {p.channels}, p.dtype},
-          {centre, Role::input, {p.channels}, p.dtype},  {spread, Role::input, {p.channels}, p.dtype},
-          {"dx", Role::output, p.x_shape(), p.dtype},    {"dgamma", Role::output, {p.channels}, p.dtype},
-          {"dbeta", Role::output, {p.channels}, p.dtype}};
+  return {{"x", Role::input, p.x_shape(), p.dtype},
+          {"dy", Role::input, p.x_shape(), p.dtype},
+          {"gamma", Role::input, {p.channels}, param_dtype(p.dtype)},
+          {"beta", Role::input, {p.channels}, param_dtype(p.dtype)},
+          {centre, Role::input, {p.channels}, param_dtype(p.dtype)},
+          {spread, Role::input, {p.channels}, param_dtype(p.dtype)},
+          {"dx", Role::output, p.x_shape(), p.dtype},
+          {"dgamma", Role::output, {p.channels}, param_dtype(p.dtype)},
+          {"dbeta", Role::output, {p.channels}, param_dtype(p.dtype)}};
 }
 PortList backward_ports(const P& p) { return backward_ports_of(p, "mean", "invstd"); }
 PortList backward_inference_ports(const P& p) { return backward_ports_of(p, "running_mean", "running_var"); }
@@ -83,27 +87,35 @@ constexpr PrimitiveOf<P> through_statistics(const char* name, std::span<const Ke
 // Own kernels first: as fast as oneDNN's forward and faster backward, where they also recompute the ReLU's
 // mask, and alone in statistics that neither lose digits over many rows nor depend on the number of threads.
 constexpr Kernel forward_training_kernels[] = {
+    FOVEA_CUDA_ROW("columns", batch_norm_forward_training_columns, supports_batch_norm_columns),
     kernel<&batch_norm_forward_training_cpu, &supports_f32_f64<P>>("cpu", Backend::cpu),
     kernel<&batch_norm_forward_training_onednn, &batch_norm_forward_onednn_supports>("onednn",
                                                                                      Backend::onednn),
     kernel<&batch_norm_forward_training_reference, &supports_f32_f64<P>>("reference", Backend::reference),
+    FOVEA_SIMT_ROW("columns", batch_norm_forward_training_columns, supports_batch_norm_columns),
 };
 constexpr Kernel forward_inference_kernels[] = {
+    FOVEA_CUDA_ROW("columns", batch_norm_forward_inference_columns, supports_batch_norm_columns),
     kernel<&batch_norm_forward_inference_cpu, &supports_f32_f64<P>>("cpu", Backend::cpu),
     kernel<&batch_norm_forward_inference_onednn, &batch_norm_forward_onednn_supports>("onednn",
                                                                                       Backend::onednn),
     kernel<&batch_norm_forward_inference_reference, &supports_f32_f64<P>>("reference", Backend::reference),
+    FOVEA_SIMT_ROW("columns", batch_norm_forward_inference_columns, supports_batch_norm_columns),
 };
 constexpr Kernel backward_kernels[] = {
+    FOVEA_CUDA_ROW("columns", batch_norm_backward_columns, supports_batch_norm_columns),
     kernel<&batch_norm_backward_cpu, &supports_f32_f64<P>>("cpu", Backend::cpu),
     kernel<&batch_norm_backward_onednn, &batch_norm_backward_onednn_supports>("onednn", Backend::onednn),
     kernel<&batch_norm_backward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
+    FOVEA_SIMT_ROW("columns", batch_norm_backward_columns, supports_batch_norm_columns),
 };
 constexpr Kernel backward_inference_kernels[] = {
+    FOVEA_CUDA_ROW("columns", batch_norm_backward_inference_columns, supports_batch_norm_columns),
     kernel<&batch_norm_backward_inference_cpu, &supports_f32_f64<P>>("cpu", Backend::cpu),
     kernel<&batch_norm_backward_inference_onednn, &batch_norm_backward_onednn_supports>("onednn",
                                                                                         Backend::onednn),
     kernel<&batch_norm_backward_inference_reference, &supports_f32_f64<P>>("reference", Backend::reference),
+    FOVEA_SIMT_ROW("columns", batch_norm_backward_inference_columns, supports_batch_norm_columns),
 };
 
 }  // namespace

@@ -13,7 +13,7 @@
 //
 // The mask is computed again from x, so y need not be kept. Semantics of torch.nn.functional.batch_norm
 // (Ioffe and Szegedy, arXiv 1502.03167): biased variance to normalise with, unbiased for the running one, and
-// an Error for one row in training. All per-channel tensors have C elements in the dtype of x.
+// an Error for one row in training. All per-channel tensors have C elements of param_dtype(): f32 where x is bf16.
 #pragma once
 
 #include "kernels/runtime/primitive.hpp"
