@@ -31,7 +31,7 @@ namespace {
 PortList forward_ports(const Conv2dProblem& p) {
   return {{"x", Role::input, p.x_shape(), p.dtype},
           {"w", Role::input, p.w_shape(), p.dtype},
-          {"b", Role::input, {p.k}, p.dtype, true},
+          {"b", Role::input, {p.k}, param_dtype(p.dtype), true},
           {"y", Role::output, p.y_shape(), p.dtype}};
 }
 
@@ -44,8 +44,8 @@ PortList backward_data_ports(const Conv2dProblem& p) {
 PortList backward_weights_ports(const Conv2dProblem& p) {
   return {{"x", Role::input, p.x_shape(), p.dtype},
           {"dy", Role::input, p.y_shape(), p.dtype},
-          {"dw", Role::output, p.w_shape(), p.dtype},
-          {"db", Role::output, {p.k}, p.dtype, true}};
+          {"dw", Role::output, p.w_shape(), param_dtype(p.dtype)},
+          {"db", Role::output, {p.k}, param_dtype(p.dtype), true}};
 }
 
 // Nominal: taps in the padding count, as in every published figure.
@@ -56,19 +56,25 @@ Cost cost(const Conv2dProblem& p) {
 
 using P = Conv2dProblem;
 constexpr Kernel forward_kernels[] = {
+    FOVEA_CUDA_ROW("implicit_gemm", conv2d_forward_implicit_gemm, supports_conv2d_implicit_gemm),
     kernel<&conv2d_forward_winograd, &conv2d_winograd_supports>("winograd", Backend::cpu),
     kernel<&conv2d_forward_onednn, &conv2d_onednn_supports>("onednn", Backend::onednn),
     kernel<&conv2d_forward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
+    FOVEA_SIMT_ROW("implicit_gemm", conv2d_forward_implicit_gemm, supports_conv2d_implicit_gemm),
 };
 constexpr Kernel backward_data_kernels[] = {
+    FOVEA_CUDA_ROW("implicit_gemm", conv2d_backward_data_implicit_gemm, supports_conv2d_implicit_gemm),
     kernel<&conv2d_backward_data_winograd, &conv2d_winograd_supports>("winograd", Backend::cpu),
     kernel<&conv2d_backward_data_onednn, &conv2d_onednn_supports>("onednn", Backend::onednn),
     kernel<&conv2d_backward_data_reference, &supports_f32_f64<P>>("reference", Backend::reference),
+    FOVEA_SIMT_ROW("implicit_gemm", conv2d_backward_data_implicit_gemm, supports_conv2d_implicit_gemm),
 };
 constexpr Kernel backward_weights_kernels[] = {
+    FOVEA_CUDA_ROW("implicit_gemm", conv2d_backward_weights_implicit_gemm, supports_conv2d_implicit_gemm),
     kernel<&conv2d_backward_weights_winograd, &conv2d_winograd_supports>("winograd", Backend::cpu),
     kernel<&conv2d_backward_weights_onednn, &conv2d_onednn_supports>("onednn", Backend::onednn),
     kernel<&conv2d_backward_weights_reference, &supports_f32_f64<P>>("reference", Backend::reference),
+    FOVEA_SIMT_ROW("implicit_gemm", conv2d_backward_weights_implicit_gemm, supports_conv2d_implicit_gemm),
 };
 
 }  // namespace

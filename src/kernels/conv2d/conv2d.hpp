@@ -6,7 +6,8 @@
 //                                        * w[k,r,s,c] ),   g = k / (K/G), x zero outside the image
 //
 // Semantics of torch.nn.functional.conv2d; filters are K,R,S,C/G here. The gradient with respect to the
-// pre-activation is what the two backward primitives take: the caller applies the ReLU's mask first.
+// pre-activation is what the two backward primitives take: the caller applies the ReLU's mask first. In a bf16
+// problem images and filters are bf16, the bias and the gradients of filters and bias f32.
 #pragma once
 
 #include "kernels/runtime/primitive.hpp"
