@@ -16,6 +16,8 @@ struct Tensor::Impl {
   Shape shape;
   Dtype dtype = Dtype::f32;
   std::shared_ptr<GradMeta> meta;
+  Tensor shadow;
+  std::uint32_t shadow_version = 0;  // of the storage, as the shadow has it
 };
 
 namespace {
@@ -142,7 +144,29 @@ void Tensor::fill(double value) {
 void Tensor::move_to(Device device) {
   if (device == this->device()) return;
   impl_->storage = to(device).storage();
+  impl_->shadow = {};
   zero_grad();
+}
+
+Tensor Tensor::bf16_shadow() const {
+  if (dtype() != Dtype::f32) {
+    fail(fmt::format("a bf16 copy is kept of tensors of f32, not of {}", name_of(dtype())));
+  }
+  const bool made = bool(impl_->shadow);
+  if (!made) impl_->shadow = empty(shape(), Dtype::bf16, device());
+  if (!made || impl_->shadow_version != impl_->storage->version) {
+    copy(impl_->shadow.view(), to(Dtype::bf16).view());
+    mark_shadow_fresh();
+  }
+  return impl_->shadow;
+}
+
+Tensor Tensor::kept_shadow() const { return impl_->shadow; }
+
+void Tensor::mark_shadow_fresh() const {
+  if (!impl_->shadow) return;
+  impl_->shadow_version = impl_->storage->version;
+  ++impl_->shadow.storage()->version;
 }
 
 const std::shared_ptr<GradMeta>& Tensor::meta() const {

@@ -61,6 +61,12 @@ class Tensor {
   /// the old bytes.
   void move_to(Device device);
 
+  /// The bf16 copy of this f32 tensor that is kept beside it (training in bf16 reads copies of fp32 masters); made
+  /// anew where the tensor changed since. Undefined until asked for: kept_shadow(). What writes both says so.
+  Tensor bf16_shadow() const;
+  Tensor kept_shadow() const;
+  void mark_shadow_fresh() const;
+
   bool requires_grad() const;
   Tensor& set_requires_grad(bool on);  // a leaf of a floating type
   const Tensor& grad() const;          // undefined until a backward reached this leaf

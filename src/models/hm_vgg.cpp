@@ -287,9 +287,9 @@ class HmVgg : public Model {
       fail(fmt::format("hm-vgg got '{}' of {}; it needs N,H,W,{}", name, to_string(s),
                        config_.channels_of(name)));
     }
-    if (input.images[i].dtype() != config_.dtype) {
-      fail(fmt::format("hm-vgg of {} got '{}' of {}", name_of(config_.dtype), name,
-                       name_of(input.images[i].dtype())));
+    const Dtype dtype = input.images[i].dtype();
+    if (dtype != config_.dtype && (dtype != Dtype::bf16 || config_.dtype != Dtype::f32)) {
+      fail(fmt::format("hm-vgg of {} got '{}' of {}", name_of(config_.dtype), name, name_of(dtype)));
     }
     if (s[0] != first[0] || (early() && (s[1] != first[1] || s[2] != first[2]))) {
       fail(fmt::format("hm-vgg got '{}' of {} beside '{}' of {}; modalities need the same samples{}", name,

@@ -3,6 +3,7 @@
 #include "kernels/mlrm/mlrm.hpp"
 
 #include "autograd/functions.hpp"
+#include "autograd/functions/filters.hpp"
 #include "kernels/runtime/running.hpp"
 
 namespace fovea {
@@ -61,14 +62,15 @@ Tensor mlrm(const Tensor& x, const std::vector<MlrmBranch>& branches, const Mlrm
   std::vector<Saved> saved{x};
   for (const MlrmBranch& b : branches) {
     inputs.insert(inputs.end(), {b.weight, b.gamma, b.beta});
-    ports.insert(ports.end(), {b.weight.view(), b.gamma.view(), b.beta.view(), b.running_mean.view(),
-                               b.running_var.view()});
+    const Tensor weight = filters_for(x, b.weight);
+    ports.insert(ports.end(),
+                 {weight.view(), b.gamma.view(), b.beta.view(), b.running_mean.view(), b.running_var.view()});
     if (o.training) {
       const Tensor z = image(), mean = channels(), invstd = channels();
       outputs.insert(outputs.end(), {z.view(), mean.view(), invstd.view()});
-      saved.insert(saved.end(), {b.weight, b.gamma, b.beta, z, mean, invstd});
+      saved.insert(saved.end(), {weight, b.gamma, b.beta, z, mean, invstd});
     } else {
-      saved.insert(saved.end(), {b.weight, b.gamma, b.beta, b.running_mean, b.running_var});
+      saved.insert(saved.end(), {weight, b.gamma, b.beta, b.running_mean, b.running_var});
     }
   }
   ports.insert(ports.end(), outputs.begin(), outputs.end());

@@ -14,6 +14,7 @@
 
 #include "kernels/runtime/device_api.hpp"
 #include "kernels/runtime/device_pool.hpp"
+#include "kernels/runtime/staging.hpp"
 
 namespace fovea {
 namespace {
@@ -39,6 +40,11 @@ Stream stream_between(const View& to, const View& from) {
 }  // namespace
 
 void copy(const View& to, const View& from, Stream stream) {
+  const bool uploads = to.device == Device::cuda && from.device == Device::cpu;
+  if (uploads && to.bytes() == from.bytes() && to.bytes() > 0 && to.bytes() <= staging::most &&
+      !device_pool::is_capturing()) {
+    return staging::upload(to.data, from.data, to.bytes(), stream.handle);
+  }
   start_copy(to, from, stream);
   if (to.device != from.device && to.bytes() > 0) synchronize(stream);
 }

@@ -11,8 +11,9 @@
 
 namespace fovea {
 
-/// Between host and device in any direction, in the order of the stream; views of the same number of bytes. It
-/// has happened when the call returns where the host is one of the two.
+/// Between host and device in any direction, in the order of the stream; views of the same number of bytes. The host's
+/// bytes are there, or may be changed, when the call returns; it waits for the stream unless the copy is small and to
+/// the device.
 void copy(const View& to, const View& from, Stream stream);
 void copy(const View& to, const View& from);  // on the current stream of the device involved
 
