@@ -94,7 +94,7 @@ int run_training(const CommandLine& line, RunConfig config, const RunFolder& fol
   fmt::print(stderr, "held-out part: {} samples ({}), {} checkpoint\n", split.test.size(), split.origin,
              results->checkpoint);
   if (!results->note.empty()) fmt::print(stderr, "note: {}\n", results->note);
-  fmt::print(stderr, "{}\nfiles and pictures: {} (report.html)\n", memory_line(), folder.path());
+  fmt::print(stderr, "{}\nfiles and pictures: {} (report.html)\n", memory_line(config), folder.path());
   return exit_done;
 }
 
