@@ -39,10 +39,11 @@ std::vector<const PrimitiveCase*> cases_of(const Primitive& primitive) {
 
 /// What a port of this dtype may be off by, of its norm: bf16 by its own rounding, whatever the op's conditioning.
 /// A device's special functions in place of exact ones show in what a bf16 problem computes in f32.
-double allowed_error(Dtype problem, Dtype port, Device device, double tolerance) {
+double allowed_error(const PrimitiveCase& c, Dtype problem, Dtype port, Device device) {
   if (!is_floating(port)) return 0;
-  const double f32 = problem == Dtype::bf16 && device != Device::cpu ? 5e-4 : 2e-6 * tolerance;
-  if (port == Dtype::f64) return 1e-13 * tolerance;
+  if (port == Dtype::f64) return 1e-13 * c.tolerance;
+  if (problem != Dtype::bf16) return 2e-6 * c.tolerance;
+  const double f32 = (device != Device::cpu ? 5e-4 : 2e-6 * c.tolerance) + c.bf16_error;
   return port == Dtype::bf16 ? 0x1p-8 + f32 : f32;
 }
 
@@ -54,7 +55,7 @@ std::string compare(const PrimitiveCase& c, const KernelRun& got, const KernelRu
   for (std::size_t i = 0; i < got.outputs.size(); ++i) {
     if (got.outputs[i].empty()) continue;
     const double error = testing::relative_error(got.outputs[i], expected.outputs[i]);
-    const double allowed = allowed_error(dtype, specs[i].dtype, device, c.tolerance);
+    const double allowed = allowed_error(c, dtype, specs[i].dtype, device);
     if (!(error <= allowed))
       text += fmt::format("port '{}' is off by {:.3g}, {:.3g} is allowed. ", specs[i].name, error, allowed);
   }

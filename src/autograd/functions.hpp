@@ -84,6 +84,9 @@ struct CrossEntropyOptions {
 /// weighted mean where there are class weights. A scalar.
 Tensor cross_entropy(const Tensor& logits, const Tensor& labels, const CrossEntropyOptions& options = {});
 
+/// Over the last dimension.
+Tensor softmax(const Tensor& x);
+
 enum class HamVariant : std::uint8_t { paper, scse };
 struct HamParameters {
   Tensor spatial_weight, spatial_bias;  // C; 1

@@ -68,6 +68,8 @@ constexpr const Primitive* const list[] = {
     &rows_scatter_backward,
     &softmax_cross_entropy_forward,
     &softmax_cross_entropy_backward,
+    &softmax_forward,
+    &softmax_backward,
     &adam,
     &sgd,
     &sum_of_squares,

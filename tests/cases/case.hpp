@@ -28,12 +28,16 @@ struct PrimitiveCase {
   std::function<std::shared_ptr<void>(Dtype)> problem;  // a copy of the Problem in this dtype
   std::function<void(const void* problem, PortTensors& ports)> prepare;
   double tolerance = 1;  // scales the harness's tolerance where an op is worse conditioned
+  /// What every port of a bf16 problem may be off by besides, where a kernel keeps tensors of its own in bf16 on the
+  /// way: by their rounding, and where that decides a mask by more.
+  double bf16_error = 0;
 };
 
 /// Wraps a Problem struct: `make_case(conv2d_forward, "stride 2", Conv2dProblem{...})`.
 template <class P>
 PrimitiveCase make_case(const PrimitiveOf<P>& primitive, std::string label, const P& problem,
-                        std::function<void(const P&, PortTensors&)> prepare = {}, double tolerance = 1) {
+                        std::function<void(const P&, PortTensors&)> prepare = {}, double tolerance = 1,
+                        double bf16_error = 0) {
   PrimitiveCase c;
   c.primitive = &primitive;
   c.label = std::move(label);
@@ -46,6 +50,7 @@ PrimitiveCase make_case(const PrimitiveOf<P>& primitive, std::string label, cons
     c.prepare = [prepare](const void* p, PortTensors& ports) { prepare(*static_cast<const P*>(p), ports); };
   }
   c.tolerance = tolerance;
+  c.bf16_error = bf16_error;
   return c;
 }
 

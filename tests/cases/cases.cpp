@@ -41,6 +41,7 @@ const std::vector<PrimitiveCase>& primitive_cases() {
     rows_cases(cases);
     linear_cases(cases);
     loss_cases(cases);
+    softmax_cases(cases);
     optim_cases(cases);
     augment_cases(cases);
     return cases;

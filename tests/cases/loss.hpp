@@ -1,5 +1,5 @@
 // Cases of softmax cross-entropy: one class, one row, smoothing, class weights (a zero among them), huge
-// logits.
+// logits, more classes than a warp has lanes; and of the softmax alone.
 #pragma once
 
 #include <cmath>
@@ -23,9 +23,37 @@ inline Tensor some_class_weights(std::int64_t k) {
   return weights;
 }
 
+// Rows of positive numbers with sum one.
+inline void make_probabilities(Tensor& values, std::int64_t n, std::int64_t k) {
+  double* at = values.data<double>();
+  for (std::int64_t row = 0; row < n; ++row) {
+    double sum = 0;
+    for (std::int64_t c = 0; c < k; ++c) sum += std::exp(at[row * k + c]);
+    for (std::int64_t c = 0; c < k; ++c) at[row * k + c] = std::exp(at[row * k + c]) / sum;
+  }
+}
+
+inline void softmax_cases(std::vector<PrimitiveCase>& cases) {
+  for (const auto& [n, k] : std::vector<std::pair<std::int64_t, std::int64_t>>{
+           {1, 1}, {1, 3}, {9, 32}, {33, 13}, {17, 67}, {3, 260}}) {
+    const SoftmaxProblem p{.n = n, .k = k};
+    const std::string label = std::to_string(n) + "x" + std::to_string(k);
+    cases.push_back(make_case<SoftmaxProblem>(softmax_forward, label, p));
+    // dy - sum p dy cancels.
+    cases.push_back(make_case<SoftmaxProblem>(
+        softmax_backward, label, p,
+        [](const SoftmaxProblem& q, PortTensors& ports) { make_probabilities(ports[0], q.n, q.k); }, 4));
+  }
+  cases.push_back(make_case<SoftmaxProblem>(softmax_forward, "huge", {.n = 3, .k = 4},
+                                            [](const SoftmaxProblem&, PortTensors& ports) {
+                                              for (int i = 0; i < 12; ++i)
+                                                ports[0].data<double>()[i] = (i * 5 % 12 - 6) * 1e4;
+                                            }));
+}
+
 inline void loss_cases(std::vector<PrimitiveCase>& cases) {
   for (const auto& [n, k] :
-       std::vector<std::pair<std::int64_t, std::int64_t>>{{1, 1}, {1, 3}, {8, 3}, {33, 13}}) {
+       std::vector<std::pair<std::int64_t, std::int64_t>>{{1, 1}, {1, 3}, {8, 3}, {33, 13}, {9, 70}}) {
     for (const double smoothing : {0.0, 0.1, 1.0}) {
       for (const bool weighted : {false, true}) {
         const CrossEntropyProblem p{.n = n, .k = k, .label_smoothing = smoothing};
@@ -40,14 +68,7 @@ inline void loss_cases(std::vector<PrimitiveCase>& cases) {
             softmax_cross_entropy_backward, label, p,
             [prepare](const CrossEntropyProblem& q, PortTensors& ports) {
               prepare(q, ports);
-              double* probabilities = ports[0].data<double>();  // rows of positive numbers with sum one
-              for (std::int64_t row = 0; row < q.n; ++row) {
-                double sum = 0;
-                for (std::int64_t c = 0; c < q.k; ++c) sum += std::exp(probabilities[row * q.k + c]);
-                for (std::int64_t c = 0; c < q.k; ++c) {
-                  probabilities[row * q.k + c] = std::exp(probabilities[row * q.k + c]) / sum;
-                }
-              }
+              make_probabilities(ports[0], q.n, q.k);
             },
             // In fp32 the difference p - 1 cancels where one class has nearly all the probability.
             4));
@@ -66,6 +87,11 @@ inline void loss_cases(std::vector<PrimitiveCase>& cases) {
 }
 
 inline void loss_grad_cases(std::vector<GradCase>& cases) {
+  for (const Shape& shape : {Shape{4, 5}, Shape{2, 3, 2}, Shape{3}}) {
+    cases.push_back({"softmax", to_string(shape),
+                     [shape] { return std::vector<Tensor>{random_tensor(shape, 1)}; },
+                     [](const std::vector<Tensor>& in) { return softmax(in[0]); }});
+  }
   for (const double smoothing : {0.0, 0.1}) {
     for (const bool weighted : {false, true}) {
       const std::string label = "smoothing " + std::to_string(smoothing) + (weighted ? ", weights" : "");

@@ -1,5 +1,7 @@
-// cross_entropy: saves the probabilities, the labels and the class weights.
+// cross_entropy: saves the probabilities, the labels and the class weights. softmax: saves its result.
 #include "kernels/loss/loss.hpp"
+
+#include <algorithm>
 
 #include "autograd/functions.hpp"
 #include "kernels/runtime/running.hpp"
@@ -29,6 +31,25 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& labels, const CrossEntr
                             dy.view(), dlogits.view()});
                   return {dlogits};
                 });
+}
+
+Tensor softmax(const Tensor& x) {
+  const FunctionScope running("softmax");
+  const Shape shape = x.shape();
+  if (shape.rank() < 1) fail("softmax: needs at least one dimension, got " + to_string(shape));
+  const SoftmaxProblem p{
+      .dtype = x.dtype(), .n = x.numel() / std::max<std::int64_t>(shape[-1], 1), .k = shape[-1]};
+  const auto rows = [p](View view) {
+    view.shape = {p.n, p.k};
+    return view;
+  };
+  Tensor y = Tensor::empty(shape, p.dtype, x.device());
+  dispatch(softmax_forward, p, {rows(x.view()), rows(y.view())});
+  return record("softmax", y, {x}, {y.detach()}, [p, rows, shape](const Node& node, Tensor dy) -> Gradients {
+    Tensor dx = Tensor::empty(shape, p.dtype, dy.device());
+    dispatch(softmax_backward, p, {rows(node.saved_at(0).view()), rows(dy.view()), rows(dx.view())});
+    return {dx};
+  });
 }
 
 }  // namespace fovea

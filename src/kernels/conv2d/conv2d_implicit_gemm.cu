@@ -2,11 +2,9 @@
 // kernels/cuda/convolution*.cu, with one branch; the bias gradient is a sum over the pixels of dy of its own.
 //
 // Traffic: Cost's bytes where x, dy and the filters fit the second-level cache; the bias gradient reads dy once more.
-#include <algorithm>
-
 #include "kernels/conv2d/kernels.hpp"
+#include "kernels/cuda/columns.hpp"
 #include "kernels/cuda/convolution.hpp"
-#include "kernels/cuda/launch.hpp"
 
 namespace fovea::SIMT_WORLD {
 namespace {
@@ -43,6 +41,12 @@ void conv2d_backward_data_implicit_gemm(const Conv2dProblem& p, Ports ports, Str
 
 void conv2d_backward_weights_implicit_gemm(const Conv2dProblem& p, Ports ports, Stream stream) {
   convolve_backward_weights(convolution_of(p), ports[0].data, {ports[1].data}, {ports[2].data}, stream);
+  if (!ports[3]) return;
+  visit_element(p.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    column_sums("conv2d bias gradient", ports[1].as<T>(), 1, p.n * p.out_h() * p.out_w(), p.k, 1,
+                ports[3].as<Accumulator<T>>(), stream);
+  });
 }
 
 }  // namespace fovea::SIMT_WORLD

@@ -166,7 +166,7 @@ void convolve_backward_data(const Convolution& p, const PerBranch<const void>& d
   const std::int64_t classes = p.stride_h * p.stride_w;
   const ConvolutionTile tile = convolution_tile(p.dtype, tiles_of(p.n * p.h * p.w, classes), p.group_c(),
                                                 p.groups * classes, vectors, simt::limits());
-  visit_tile(tile, vectors, [&](auto shape, auto vector) {
+  visit_tile(tile, p.dtype, vectors, [&](auto shape, auto vector) {
     backward_data<decltype(shape), vector>(p, dy, w, add, dx, stream);
   });
 }

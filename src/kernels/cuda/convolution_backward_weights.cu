@@ -221,7 +221,7 @@ void convolve_backward_weights(const Convolution& p, const void* x, const PerBra
   const bool vectors = in_vectors(p, {x}) && all_aligned(dy) && all_aligned(dw);
   const ConvolutionTile tile = convolution_tile(p.dtype, p.group_k(), p.taps() * p.group_c(),
                                                 p.groups * p.branches, vectors, simt::limits());
-  visit_tile(tile, vectors, [&](auto shape, auto vector) {
+  visit_tile(tile, p.dtype, vectors, [&](auto shape, auto vector) {
     backward_weights<decltype(shape), vector>(p, x, dy, dw, stream);
   });
 }

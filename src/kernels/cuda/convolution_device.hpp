@@ -56,6 +56,23 @@ struct Gather {
   }
 };
 
+inline Gather forward_gather(const Convolution& p) {
+  Gather g;
+  g.images = static_cast<int>(p.n);
+  g.h = static_cast<int>(p.h);
+  g.w = static_cast<int>(p.w);
+  g.pixel = static_cast<int>(p.c);
+  g.channels = static_cast<int>(p.group_c());
+  g.r = static_cast<int>(p.r);
+  g.s = static_cast<int>(p.s);
+  g.origin_h = static_cast<int>(p.stride_h);
+  g.origin_w = static_cast<int>(p.stride_w);
+  g.width = static_cast<int>(p.out_w);
+  g.rows = static_cast<int>(p.n * p.out_h * p.out_w);
+  g.set_divisors();
+  return g;
+}
+
 inline TapAxes forward_axes(const Convolution::Branch& b) {
   return {{-static_cast<int>(b.pad_h), static_cast<int>(b.dilation_h), 1},
           {-static_cast<int>(b.pad_w), static_cast<int>(b.dilation_w), 1}};
@@ -204,27 +221,26 @@ __device__ __forceinline__ void load_filter_channels(Operand<T, Tile::n, Tile::k
 template <class Tile>
 constexpr int tile_blocks_at_once = sizeof(typename Tile::type) == 2 ? 512 / Tile::threads : 1;
 
-/// Calls f(tile, std::integral_constant<int, V>).
+/// Calls f(tile, std::integral_constant<int, V>), with the small tile for bf16.
 template <class F>
-void visit_tile(ConvolutionTile tile, bool vectors, F&& f) {
-  const auto with = [&](auto zero) {
-    using Tile = decltype(zero);
+void visit_small_tile(Dtype dtype, bool vectors, F&& f) {
+  const auto with = [&](auto tile) {
     if (vectors) {
-      f(zero, std::integral_constant<int, vector_of<typename Tile::type>>{});
+      f(tile, std::integral_constant<int, vector_of<typename decltype(tile)::type>>{});
     } else {
-      f(zero, std::integral_constant<int, 1>{});
+      f(tile, std::integral_constant<int, 1>{});
     }
   };
-  switch (tile) {
-    case ConvolutionTile::large_bf16:  // always in vectors: see convolution_tile()
-      return f(LargeBf16Tile{}, std::integral_constant<int, vector_of<simt::bf16>>{});
-    case ConvolutionTile::small_bf16:
-      return with(SmallBf16Tile{});
-    case ConvolutionTile::f32:
-      return with(FloatTile{});
-    case ConvolutionTile::f64:
-      return with(DoubleTile{});
-  }
+  if (dtype == Dtype::bf16) return with(SmallBf16Tile{});
+  if (dtype == Dtype::f64) return with(DoubleTile{});
+  with(FloatTile{});
+}
+
+/// The same with the tile that convolution_tile() chose; the large one always comes in vectors.
+template <class F>
+void visit_tile(ConvolutionTile tile, Dtype dtype, bool vectors, F&& f) {
+  if (tile != ConvolutionTile::large_bf16) return visit_small_tile(dtype, vectors, f);
+  f(LargeBf16Tile{}, std::integral_constant<int, vector_of<simt::bf16>>{});
 }
 
 inline std::int64_t tiles_of(std::int64_t count, std::int64_t size) { return (count + size - 1) / size; }

@@ -11,27 +11,12 @@
 // Traffic: x and the filters once from memory where they fit the second-level cache, y once. Through the cache x is
 // read K / Tile::n times a tap, the filters pixels / Tile::m times.
 // Launch: (tiles of pixels, tiles of filters, branches x groups) blocks of Tile::threads threads.
+#include <algorithm>
+
 #include "kernels/cuda/convolution_device.hpp"
 
 namespace fovea::SIMT_WORLD {
 namespace {
-
-Gather forward_gather(const Convolution& p) {
-  Gather g;
-  g.images = static_cast<int>(p.n);
-  g.h = static_cast<int>(p.h);
-  g.w = static_cast<int>(p.w);
-  g.pixel = static_cast<int>(p.c);
-  g.channels = static_cast<int>(p.group_c());
-  g.r = static_cast<int>(p.r);
-  g.s = static_cast<int>(p.s);
-  g.origin_h = static_cast<int>(p.stride_h);
-  g.origin_w = static_cast<int>(p.stride_w);
-  g.width = static_cast<int>(p.out_w);
-  g.rows = static_cast<int>(p.n * p.out_h * p.out_w);
-  g.set_divisors();
-  return g;
-}
 
 template <class T>
 struct ForwardArguments {
@@ -173,7 +158,7 @@ std::int64_t convolve(const Convolution& p, const void* x, const PerBranch<const
                       const PerBranch<void>& y, const ConvolutionEpilogue& epilogue, Stream stream) {
   const bool vectors = in_vectors(p, {x}) && all_aligned(w) && all_aligned(y);
   const ConvolutionTile tile = forward_tile(p, vectors);
-  visit_tile(tile, vectors, [&](auto shape, auto vector) {
+  visit_tile(tile, p.dtype, vectors, [&](auto shape, auto vector) {
     forward<decltype(shape), vector>(p, x, w, y, epilogue, stream);
   });
   return extent_of(tile).m;

@@ -67,6 +67,11 @@ struct Fragments {
   /// f(row, column, value) for each element of this thread.
   template <class F>
   __device__ __forceinline__ void for_each(F&& f) {
+    for_each_with(*this, [&](int row, int column, float& mine, float) { f(row, column, mine); });
+  }
+  /// f(row, column, value, the other's value).
+  template <class F>
+  __device__ __forceinline__ void for_each_with(const Fragments& other, F&& f) {
     const int warp = static_cast<int>(simt::warp()), lane = static_cast<int>(simt::lane());
     const int row = warp / Tile::across_n * rows * 16 + lane / 4;
     const int column = warp % Tile::across_n * columns * 8 + lane % 4 * 2;
@@ -75,7 +80,8 @@ struct Fragments {
 #pragma unroll
       for (int j = 0; j < columns; ++j) {
 #pragma unroll
-        for (int e = 0; e < 4; ++e) f(row + i * 16 + e / 2 * 8, column + j * 8 + e % 2, value[i][j][e]);
+        for (int e = 0; e < 4; ++e)
+          f(row + i * 16 + e / 2 * 8, column + j * 8 + e % 2, value[i][j][e], other.value[i][j][e]);
       }
     }
   }
@@ -92,12 +98,17 @@ struct Elements {
 
   template <class F>
   __device__ __forceinline__ void for_each(F&& f) {
+    for_each_with(*this, [&](int row, int column, T& mine, T) { f(row, column, mine); });
+  }
+  template <class F>
+  __device__ __forceinline__ void for_each_with(const Elements& other, F&& f) {
     const int thread = static_cast<int>(threadIdx.x);
     const int row = thread / Tile::across_n, column = thread % Tile::across_n;
 #pragma unroll
     for (int i = 0; i < rows; ++i) {
 #pragma unroll
-      for (int j = 0; j < columns; ++j) f(row + i * Tile::across_m, column + j * Tile::across_n, value[i][j]);
+      for (int j = 0; j < columns; ++j)
+        f(row + i * Tile::across_m, column + j * Tile::across_n, value[i][j], other.value[i][j]);
     }
   }
   __device__ __forceinline__ void end_chain() {

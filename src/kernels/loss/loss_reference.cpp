@@ -94,4 +94,31 @@ void softmax_cross_entropy_backward_reference(const CrossEntropyProblem& p, Port
   });
 }
 
+void softmax_forward_reference(const SoftmaxProblem& p, Ports ports, Stream) {
+  visit_float(p.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    for (std::int64_t n = 0; n < p.n; ++n) {
+      const T* x = ports[0].as<T>() + n * p.k;
+      T* y = ports[1].as<T>() + n * p.k;
+      const double largest = double(*std::max_element(x, x + p.k));
+      double sum = 0;
+      for (std::int64_t k = 0; k < p.k; ++k) sum += std::exp(double(x[k]) - largest);
+      for (std::int64_t k = 0; k < p.k; ++k) y[k] = static_cast<T>(std::exp(double(x[k]) - largest) / sum);
+    }
+  });
+}
+
+void softmax_backward_reference(const SoftmaxProblem& p, Ports ports, Stream) {
+  visit_float(p.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    for (std::int64_t n = 0; n < p.n; ++n) {
+      const T *y = ports[0].as<T>() + n * p.k, *dy = ports[1].as<T>() + n * p.k;
+      T* dx = ports[2].as<T>() + n * p.k;
+      double sum = 0;
+      for (std::int64_t k = 0; k < p.k; ++k) sum += double(y[k]) * double(dy[k]);
+      for (std::int64_t k = 0; k < p.k; ++k) dx[k] = static_cast<T>(double(y[k]) * (double(dy[k]) - sum));
+    }
+  });
+}
+
 }  // namespace fovea

@@ -44,4 +44,11 @@ void mlrm_forward_inference_folded(const MlrmProblem&, Ports, Stream);
 void mlrm_backward_composed(const MlrmProblem&, Ports, Stream);
 void mlrm_backward_inference_composed(const MlrmProblem&, Ports, Stream);
 
+FOVEA_IN_BOTH_WORLDS(                                                       //
+    bool supports_mlrm_grouped(const MlrmProblem&);                         //
+    void mlrm_forward_training_grouped(const MlrmProblem&, Ports, Stream);  //
+    void mlrm_forward_inference_fused(const MlrmProblem&, Ports, Stream);   //
+    void mlrm_backward_grouped(const MlrmProblem&, Ports, Stream);          //
+    void mlrm_backward_inference_grouped(const MlrmProblem&, Ports, Stream);)
+
 }  // namespace fovea

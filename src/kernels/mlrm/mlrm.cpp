@@ -62,13 +62,13 @@ constexpr BranchPort dw_out{{"dw0", "dw1", "dw2", "dw3"}, Role::output, true};
 constexpr BranchPort dgamma_out{{"dgamma0", "dgamma1", "dgamma2", "dgamma3"}, Role::output};
 constexpr BranchPort dbeta_out{{"dbeta0", "dbeta1", "dbeta2", "dbeta3"}, Role::output};
 
-enum class Extent { filter, channel, image };
+enum class Extent { filter, filter_gradient, channel, image };
 
 void add_port(PortList& list, const P& p, const BranchPort& port, Extent extent, std::size_t branch) {
-  const Shape shape = extent == Extent::filter    ? p.w_shape()
-                      : extent == Extent::channel ? Shape{p.c}
-                                                  : p.x_shape();
-  list.add({port.names[branch], port.role, shape, p.dtype, port.optional});
+  const bool is_filter = extent == Extent::filter || extent == Extent::filter_gradient;
+  const Shape shape = is_filter ? p.w_shape() : extent == Extent::channel ? Shape{p.c} : p.x_shape();
+  const bool is_large = extent == Extent::filter || extent == Extent::image;
+  list.add({port.names[branch], port.role, shape, is_large ? p.dtype : param_dtype(p.dtype), port.optional});
 }
 
 std::size_t branches_of(const P& p) { return static_cast<std::size_t>(p.branches); }
@@ -111,7 +111,7 @@ PortList backward_ports(const P& p) {
   }
   list.add({"dx", Role::output, p.x_shape(), p.dtype, true});
   for (std::size_t b = 0; b < branches_of(p); ++b) {
-    add_port(list, p, dw_out, Extent::filter, b);
+    add_port(list, p, dw_out, Extent::filter_gradient, b);
     add_port(list, p, dgamma_out, Extent::channel, b);
     add_port(list, p, dbeta_out, Extent::channel, b);
   }
@@ -126,21 +126,29 @@ Cost cost(const P& p) {
 }
 
 constexpr Kernel forward_training_kernels[] = {
+    FOVEA_CUDA_ROW("grouped", mlrm_forward_training_grouped, supports_mlrm_grouped),
     kernel<&mlrm_forward_training_composed, &supports_f32_f64<P>>("composed", Backend::cpu),
     kernel<&mlrm_forward_training_reference, &supports_f32_f64<P>>("reference", Backend::reference),
+    FOVEA_SIMT_ROW("grouped", mlrm_forward_training_grouped, supports_mlrm_grouped),
 };
 constexpr Kernel forward_inference_kernels[] = {
+    FOVEA_CUDA_ROW("fused", mlrm_forward_inference_fused, supports_mlrm_grouped),
     kernel<&mlrm_forward_inference_composed, &supports_f32_f64<P>>("composed", Backend::cpu),
     kernel<&mlrm_forward_inference_folded, &supports_f32_f64<P>>("folded", Backend::cpu),
     kernel<&mlrm_forward_inference_reference, &supports_f32_f64<P>>("reference", Backend::reference),
+    FOVEA_SIMT_ROW("fused", mlrm_forward_inference_fused, supports_mlrm_grouped),
 };
 constexpr Kernel backward_kernels[] = {
+    FOVEA_CUDA_ROW("grouped", mlrm_backward_grouped, supports_mlrm_grouped),
     kernel<&mlrm_backward_composed, &supports_f32_f64<P>>("composed", Backend::cpu),
     kernel<&mlrm_backward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
+    FOVEA_SIMT_ROW("grouped", mlrm_backward_grouped, supports_mlrm_grouped),
 };
 constexpr Kernel backward_inference_kernels[] = {
+    FOVEA_CUDA_ROW("grouped", mlrm_backward_inference_grouped, supports_mlrm_grouped),
     kernel<&mlrm_backward_inference_composed, &supports_f32_f64<P>>("composed", Backend::cpu),
     kernel<&mlrm_backward_inference_reference, &supports_f32_f64<P>>("reference", Backend::reference),
+    FOVEA_SIMT_ROW("grouped", mlrm_backward_inference_grouped, supports_mlrm_grouped),
 };
 
 // The primitives through batch statistics also refuse a single pixel.

@@ -13,6 +13,8 @@
 //   dbeta = sum g    dgamma = sum g h
 //   dz = gamma invstd (g - (dbeta + h dgamma) / R)     in training;     gamma invstd g     in inference
 //   dw = the weight gradient of dz and x               dx = dy + sum_b (the data gradient of dz_b)
+//
+// In a bf16 problem images and filters are bf16; scales, statistics and the gradients of parameters are f32.
 #pragma once
 
 #include <array>

@@ -38,7 +38,7 @@ inline std::vector<Chunk> chunks_of(const std::vector<TensorRow>& rows) {
 }
 
 template <class T>
-T* array_at(std::int64_t address) {
+SIMT_BOTH T* array_at(std::int64_t address) {
   return reinterpret_cast<T*>(static_cast<std::uintptr_t>(address));
 }
 

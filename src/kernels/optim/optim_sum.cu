@@ -10,21 +10,11 @@
 //
 // Traffic: the elements, read once (Cost's bytes), 8 bytes per chunk written and read.
 // Launch: 1 block, count / 4096 + tensors blocks, 1 block, of 256 threads. clip_scale: one thread.
+#include "kernels/cuda/block_sum.hpp"
 #include "kernels/optim/optim_multi_tensor.hpp"
 
 namespace fovea::SIMT_WORLD {
 namespace {
-
-/// Over all threads of the block, in every thread of warp 0.
-__device__ __forceinline__ double block_sum(double value) {
-  SIMT_SHARED(double, part, [optim_threads / 32]);
-  value = simt::warp_sum(value);
-  if (simt::lane() == 0) part[simt::warp()] = value;
-  __syncthreads();
-  double sum = part[0];
-  for (int w = 1; w < optim_threads / 32; ++w) sum += part[w];
-  return sum;
-}
 
 template <int V, class T>
 __device__ __forceinline__ double squares(const T* x, std::int64_t i) {
@@ -56,7 +46,7 @@ __global__ void __launch_bounds__(optim_threads)
     begin = whole;
   }
   for (std::int64_t i = begin + threadIdx.x; i < chunk.end; i += optim_threads) sum += squares<1>(x, i);
-  sum = block_sum(sum);
+  sum = block_sum<optim_threads>(sum);
   if (threadIdx.x == 0) sums[blockIdx.x] = sum;
 }
 
@@ -65,7 +55,7 @@ __global__ void __launch_bounds__(optim_threads)
   const int chunks = first_chunk[tensors];
   double sum = 0;
   for (int i = static_cast<int>(threadIdx.x); i < chunks; i += optim_threads) sum += sums[i];
-  sum = block_sum(sum);
+  sum = block_sum<optim_threads>(sum);
   if (threadIdx.x == 0) *result = sum;
 }
 
