@@ -9,6 +9,7 @@
 #include "autograd/functions.hpp"
 #include "cases/case.hpp"
 #include "kernels/pool/pool.hpp"
+#include "kernels/pool/pool_indices.hpp"
 
 namespace fovea::cases {
 
@@ -46,6 +47,11 @@ inline std::vector<std::pair<const char*, PoolProblem>> pool_problems() {
         .stride_h = 2,
         .stride_w = 3,
         .pad_w = 2}},
+      {"four taps in a row",
+       {.n = 1, .h = 5, .w = 9, .c = 24, .kernel_h = 1, .kernel_w = 4, .stride_h = 1, .stride_w = 4}},
+      {"four channels", {.n = 3, .h = 4, .w = 3, .c = 4}},
+      {"3x3 side by side",
+       {.n = 2, .h = 7, .w = 10, .c = 8, .kernel_h = 3, .kernel_w = 3, .stride_h = 3, .stride_w = 3}},
       {"255 taps",
        {.n = 1, .h = 16, .w = 18, .c = 2, .kernel_h = 15, .kernel_w = 17, .stride_h = 1, .stride_w = 1}},
   };
@@ -58,17 +64,23 @@ inline void make_ties(const Tensor& x) {
 
 // Any tap inside the image, a different one from element to element.
 inline void make_indices(const PoolProblem& p, PortTensors& ports) {
+  const Tensor taps = Tensor::zeros(p.y_shape(), Dtype::u8);
   std::int64_t i = 0;
   const auto tap = [&](std::int64_t out, std::int64_t in, std::int64_t kernel, std::int64_t stride,
                        std::int64_t pad) {
     const std::int64_t first = out * stride - pad, begin = std::max<std::int64_t>(0, -first);
     return begin + (i * 7919 / 13) % (std::min(kernel, in - first) - begin);
   };
-  for (; i < ports[0].numel(); ++i) {
+  for (; i < taps.numel(); ++i) {
     const std::int64_t pixel = i / p.c, ox = pixel % p.out_w(), oy = pixel / p.out_w() % p.out_h();
     const std::int64_t r = tap(oy, p.h, p.kernel_h, p.stride_h, p.pad_h);
     const std::int64_t s = tap(ox, p.w, p.kernel_w, p.stride_w, p.pad_w);
-    ports[0].data<std::uint8_t>()[i] = static_cast<std::uint8_t>(r * p.kernel_w + s);
+    taps.data<std::uint8_t>()[i] = static_cast<std::uint8_t>(r * p.kernel_w + s);
+  }
+  if (p.packs_indices()) {
+    pack_pool_indices(taps.data<std::uint8_t>(), taps.numel(), ports[0].data<std::uint8_t>());
+  } else {
+    ports[0].copy_from(taps);
   }
 }
 
@@ -93,6 +105,7 @@ inline void pool_cases(std::vector<PrimitiveCase>& cases) {
       {"one pixel", {.n = 3, .h = 1, .w = 1, .c = 5}},
       {"14x14", {.n = 2, .h = 14, .w = 14, .c = 128}},
       {"odd", {.n = 1, .h = 9, .w = 31, .c = 67}},
+      {"more than one part", {.n = 1, .h = 40, .w = 41, .c = 72}},
   };
   for (const auto& [label, p] : global) {
     cases.push_back(make_case(global_avg_pool_forward, label, p));

@@ -1,4 +1,4 @@
-// Pooling: the maximum keeps one byte per output, averages keep nothing.
+// Pooling: the maximum keeps its indices (two bits each in a small window), averages keep nothing.
 #include "kernels/pool/pool.hpp"
 
 #include "autograd/functions.hpp"
@@ -34,7 +34,8 @@ Tensor max_pool(const Tensor& x, const PoolOptions& options) {
   const PoolProblem p = problem_of("max_pool", x, options);
   p.check_max();
   Tensor y = Tensor::empty(p.y_shape(), p.dtype, x.device());
-  const Tensor indices = will_record({x}) ? Tensor::empty(p.y_shape(), Dtype::u8, x.device()) : Tensor{};
+  const Tensor indices =
+      will_record({x}) ? Tensor::empty(p.indices_shape(), Dtype::u8, x.device()) : Tensor{};
   dispatch(max_pool_forward, p, {x.view(), y.view(), indices.view()});
   return record("max_pool", y, {x}, {indices}, [p](const Node& node, Tensor dy) -> Gradients {
     Tensor dx = Tensor::empty(p.x_shape(), p.dtype, dy.device());

@@ -53,13 +53,26 @@ struct ColumnShare {
   }
 };
 
-/// f(row, std::integral_constant<int, B>) for rows row, row + step, ..., B of them: four at a time, so that their
-/// loads are in flight together, then single ones.
-template <int V, class F>
+/// f(row, std::integral_constant<int, B>) for rows row, row + step, ..., B of them: `batch` (1, 2 or 4) at a time, so
+/// that their loads are in flight together, then single ones.
+template <int batch = 4, int V, class F>
 __device__ __forceinline__ void for_each_rows(const ColumnShare<V>& s, F&& f) {
   std::int64_t row = s.begin;
-  for (; row + 3 * s.step < s.end; row += 4 * s.step) f(row, std::integral_constant<int, 4>{});
+  for (; row + (batch - 1) * s.step < s.end; row += batch * s.step)
+    f(row, std::integral_constant<int, batch>{});
   for (; row < s.end; row += s.step) f(row, std::integral_constant<int, 1>{});
+}
+
+/// The sum over B rows of one channel, in pairs.
+template <int V, int B, class A>
+__device__ __forceinline__ A pair_sum(const A (&x)[B][V], int v) {
+  if constexpr (B == 4) {
+    return (x[0][v] + x[1][v]) + (x[2][v] + x[3][v]);
+  } else if constexpr (B == 2) {
+    return x[0][v] + x[1][v];
+  } else {
+    return x[0][v];
+  }
 }
 
 // ---- what a thread gathers
@@ -77,17 +90,11 @@ struct ColumnSums {
 #pragma unroll
     for (int i = 0; i < N * V; ++i) at[i] += other.at[i];
   }
-  /// Adds B rows to the k-th sum, in pairs.
+  /// Adds B rows to the k-th sum.
   template <int B>
   __device__ __forceinline__ void add(int k, const A (&x)[B][V]) {
 #pragma unroll
-    for (int v = 0; v < V; ++v) {
-      if constexpr (B == 4) {
-        at[k * V + v] += (x[0][v] + x[1][v]) + (x[2][v] + x[3][v]);
-      } else {
-        at[k * V + v] += x[0][v];
-      }
-    }
+    for (int v = 0; v < V; ++v) at[k * V + v] += pair_sum<V>(x, v);
   }
 };
 
@@ -129,12 +136,10 @@ struct ColumnMoments {
     const MomentShare<A> share(count, A(B));
 #pragma unroll
     for (int v = 0; v < V; ++v) {
-      A mean = x[0][v], m2 = A(0);
-      if constexpr (B == 4) {
-        mean = A(0.25) * ((x[0][v] + x[1][v]) + (x[2][v] + x[3][v]));
+      const A mean = pair_sum<V>(x, v) * A(1.0 / B);
+      A m2 = A(0);
 #pragma unroll
-        for (int b = 0; b < B; ++b) m2 += (x[b][v] - mean) * (x[b][v] - mean);
-      }
+      for (int b = 0; b < B; ++b) m2 += (x[b][v] - mean) * (x[b][v] - mean);
       share.merge(at[v], at[V + v], mean, m2);
     }
     count += A(B);

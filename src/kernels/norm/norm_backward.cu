@@ -37,6 +37,10 @@ struct Gradients {
   }
 };
 
+/// Two tensors of eight channels a row, and the coefficients: more rows would spill.
+template <int V>
+constexpr int rows_at_once = V == 8 ? 2 : 4;
+
 // The sums of a part; with `direct` also dx, which the sums do not change.
 template <class T, int V, bool direct>
 __global__ void __launch_bounds__(column_threads, column_blocks_at_once)
@@ -46,7 +50,7 @@ __global__ void __launch_bounds__(column_threads, column_blocks_at_once)
   const ColumnShare<V> share(s);
   const Normaliser<V, A> norm(in, share);
   ColumnSums<2, V, A> sums;
-  for_each_rows(share, [&](std::int64_t row, auto batch) {
+  for_each_rows<rows_at_once<V>>(share, [&](std::int64_t row, auto batch) {
     constexpr int B = batch.value;
     const std::int64_t at = row * s.channels + share.channel, stride = share.step * s.channels;
     Gradients<T, V, B> t(x + at, dy + at, stride, norm, relu);
@@ -97,7 +101,7 @@ __global__ void __launch_bounds__(column_threads, column_blocks_at_once)
       through_spread[v] *= norm.invstd[v] / A(s.rows);
     }
   }
-  for_each_rows(share, [&](std::int64_t row, auto batch) {
+  for_each_rows<rows_at_once<V>>(share, [&](std::int64_t row, auto batch) {
     constexpr int B = batch.value;
     const std::int64_t at = row * s.channels + share.channel, stride = share.step * s.channels;
     Gradients<T, V, B> t(x + at, dy + at, stride, norm, relu);

@@ -53,4 +53,15 @@ void avg_pool_backward_onednn(const PoolProblem&, Ports, Stream);
 void global_avg_pool_forward_onednn(const GlobalPoolProblem&, Ports, Stream);
 void global_avg_pool_backward_onednn(const GlobalPoolProblem&, Ports, Stream);
 
+// Hand-written CUDA (*.cu), compiled for the host executor and for a device.
+FOVEA_IN_BOTH_WORLDS(                                                               //
+    bool supports_pool_vector(const PoolProblem&);                                  //
+    void max_pool_forward_vector(const PoolProblem&, Ports, Stream);                //
+    void max_pool_backward_vector(const PoolProblem&, Ports, Stream);               //
+    void avg_pool_forward_vector(const PoolProblem&, Ports, Stream);                //
+    void avg_pool_backward_vector(const PoolProblem&, Ports, Stream);               //
+    bool supports_global_avg_pool_columns(const GlobalPoolProblem&);                //
+    void global_avg_pool_forward_columns(const GlobalPoolProblem&, Ports, Stream);  //
+    void global_avg_pool_backward_columns(const GlobalPoolProblem&, Ports, Stream);)
+
 }  // namespace fovea

@@ -48,10 +48,10 @@ using G = GlobalPoolProblem;
 PortList max_forward_ports(const P& p) {
   return {{"x", Role::input, p.x_shape(), p.dtype},
           {"y", Role::output, p.y_shape(), p.dtype},
-          {"indices", Role::output, p.y_shape(), Dtype::u8, true}};
+          {"indices", Role::output, p.indices_shape(), Dtype::u8, true}};
 }
 PortList max_backward_ports(const P& p) {
-  return {{"indices", Role::input, p.y_shape(), Dtype::u8},
+  return {{"indices", Role::input, p.indices_shape(), Dtype::u8},
           {"dy", Role::input, p.y_shape(), p.dtype},
           {"dx", Role::output, p.x_shape(), p.dtype}};
 }
@@ -83,32 +83,44 @@ constexpr PrimitiveOf<P> max_pool_primitive(const char* name, std::span<const Ke
 
 // oneDNN's maximum passes over NaN and turns a window of -inf into the lowest float, so it has no row here.
 constexpr Kernel max_forward_kernels[] = {
+    FOVEA_CUDA_ROW("vector", max_pool_forward_vector, supports_pool_vector),
     kernel<&max_pool_forward_cpu, &supports_f32_f64<P>>("cpu", Backend::cpu),
     kernel<&max_pool_forward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
+    FOVEA_SIMT_ROW("vector", max_pool_forward_vector, supports_pool_vector),
 };
 constexpr Kernel max_backward_kernels[] = {
+    FOVEA_CUDA_ROW("vector", max_pool_backward_vector, supports_pool_vector),
     kernel<&max_pool_backward_cpu, &supports_f32_f64<P>>("cpu", Backend::cpu),
     kernel<&max_pool_backward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
+    FOVEA_SIMT_ROW("vector", max_pool_backward_vector, supports_pool_vector),
 };
 constexpr Kernel avg_forward_kernels[] = {
+    FOVEA_CUDA_ROW("vector", avg_pool_forward_vector, supports_pool_vector),
     kernel<&avg_pool_forward_onednn, &supports_f32<P>>("onednn", Backend::onednn),
     kernel<&avg_pool_forward_cpu, &supports_f32_f64<P>>("cpu", Backend::cpu),
     kernel<&avg_pool_forward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
+    FOVEA_SIMT_ROW("vector", avg_pool_forward_vector, supports_pool_vector),
 };
 constexpr Kernel avg_backward_kernels[] = {
+    FOVEA_CUDA_ROW("vector", avg_pool_backward_vector, supports_pool_vector),
     kernel<&avg_pool_backward_cpu, &supports_f32_f64<P>>("cpu", Backend::cpu),
     kernel<&avg_pool_backward_onednn, &supports_f32<P>>("onednn", Backend::onednn),
     kernel<&avg_pool_backward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
+    FOVEA_SIMT_ROW("vector", avg_pool_backward_vector, supports_pool_vector),
 };
 constexpr Kernel global_forward_kernels[] = {
+    FOVEA_CUDA_ROW("columns", global_avg_pool_forward_columns, supports_global_avg_pool_columns),
     kernel<&global_avg_pool_forward_cpu, &supports_f32_f64<G>>("cpu", Backend::cpu),
     kernel<&global_avg_pool_forward_onednn, &supports_f32<G>>("onednn", Backend::onednn),
     kernel<&global_avg_pool_forward_reference, &supports_f32_f64<G>>("reference", Backend::reference),
+    FOVEA_SIMT_ROW("columns", global_avg_pool_forward_columns, supports_global_avg_pool_columns),
 };
 constexpr Kernel global_backward_kernels[] = {
+    FOVEA_CUDA_ROW("columns", global_avg_pool_backward_columns, supports_global_avg_pool_columns),
     kernel<&global_avg_pool_backward_cpu, &supports_f32_f64<G>>("cpu", Backend::cpu),
     kernel<&global_avg_pool_backward_onednn, &supports_f32<G>>("onednn", Backend::onednn),
     kernel<&global_avg_pool_backward_reference, &supports_f32_f64<G>>("reference", Backend::reference),
+    FOVEA_SIMT_ROW("columns", global_avg_pool_backward_columns, supports_global_avg_pool_columns),
 };
 
 }  // namespace

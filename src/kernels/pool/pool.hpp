@@ -8,8 +8,9 @@
 // Semantics of torch.nn.functional.max_pool2d, avg_pool2d (floor mode, no dilation) and
 // adaptive_avg_pool2d(1): padding is at most half of the kernel; the first of equal maxima in row-major order
 // wins and takes the whole gradient; a NaN is a maximum (of several, the last). Indices are taps within the
-// window, one byte each, where PyTorch keeps eight bytes per pixel of the plane; so a window has fewer than
-// 256 taps.
+// window, where PyTorch keeps eight bytes per pixel of the plane. Of a window of at most four taps they have two
+// bits: that of element i of y stands in byte i/4 at bits 2 (i%4), and the unused bits of the last byte are zero. Of a
+// larger window they have a byte each; so it has fewer than 256 taps.
 #pragma once
 
 #include "kernels/runtime/primitive.hpp"
@@ -28,6 +29,10 @@ struct PoolProblem {
   std::int64_t out_w() const { return (w + 2 * pad_w - kernel_w) / stride_w + 1; }
   Shape x_shape() const { return {n, h, w, c}; }
   Shape y_shape() const { return {n, out_h(), out_w(), c}; }
+  /// Whether an index of the maximum has two bits.
+  bool packs_indices() const { return kernel_h * kernel_w <= 4; }
+  /// Of the port `indices`, in bytes.
+  Shape indices_shape() const { return packs_indices() ? Shape{(y_shape().numel() + 3) / 4} : y_shape(); }
   void check() const;
   /// check(), and that a tap's number fits a byte.
   void check_max() const;
@@ -43,7 +48,7 @@ struct GlobalPoolProblem {
   void check() const;
 };
 
-/// Ports: x, y, indices (u8, shape of y; optional).
+/// Ports: x, y, indices (u8, indices_shape(); optional).
 extern const PrimitiveOf<PoolProblem> max_pool_forward;
 /// Ports: indices, dy, dx.
 extern const PrimitiveOf<PoolProblem> max_pool_backward;

@@ -3,14 +3,16 @@
 // Forward writes y and the indices in one pass. Backward gathers: a pixel of dx asks the windows that contain
 // it, in row-major order, so dx is written once, with neither a zero fill nor a scatter, and overlapping
 // windows add up in a fixed order on any number of threads. The 2x2 window, with all of it in registers, is a
-// case of its own.
+// case of its own. Packed indices are made and taken apart a few cache lines at a time.
 #include <algorithm>
+#include <memory>
 #include <type_traits>
 #include <vector>
 
 #include "kernels/cpu/parallel.hpp"
 #include "kernels/cpu/stream_store.hpp"
 #include "kernels/pool/kernels.hpp"
+#include "kernels/pool/pool_indices.hpp"
 
 namespace fovea {
 namespace {
@@ -40,13 +42,14 @@ inline bool beats(T value, T best) {
   return (value > best) | (value != value);
 }
 
-// One window of 2x2 wholly inside the image: x0 and x1 are its rows.
+// One window of 2x2 wholly inside the image, `channels` <= tile of them: x0 and x1 are its rows, `next` the distance
+// between pixels.
 template <bool WithIndices, class T, class Width>
-void max_2x2(const T* x0, const T* x1, Width width, T* y, std::uint8_t* indices) {
+void max_2x2(const T* x0, const T* x1, std::int64_t next, Width width, T* y, std::uint8_t* indices) {
   const std::int64_t channels = width;
 #pragma omp simd
   for (std::int64_t c = 0; c < channels; ++c) {
-    const T v1 = x0[channels + c], v2 = x1[c], v3 = x1[channels + c];
+    const T v1 = x0[next + c], v2 = x1[c], v3 = x1[next + c];
     T best = x0[c];
     Index<T> index = 0;
     index = beats(v1, best) ? 1 : index;
@@ -92,29 +95,63 @@ void max_window(const PoolProblem& p, const T* x, std::int64_t origin, PoolRange
   for (std::int64_t c = 0; c < channels; ++c) indices[c] = static_cast<std::uint8_t>(winner[c]);
 }
 
+// Where the indices of a tile of channels go: whole bytes of four where pixels begin with one, else to `apart`, one a
+// byte, to be packed when all are there.
+struct IndexTile {
+  std::uint8_t* packed;
+  std::uint8_t* apart;
+  alignas(64) std::uint8_t own[tile];
+
+  explicit operator bool() const { return packed != nullptr || apart != nullptr; }
+  std::uint8_t* at(std::int64_t element) { return packed != nullptr ? own : apart + element; }
+  template <class Width>
+  void finish(std::int64_t element, Width width) const {
+    if (packed != nullptr) pack_pool_indices(own, width, packed + element / 4);
+  }
+};
+
+// Calls f(tile of indices) and brings the indices to the port's form.
+template <class F>
+void with_index_tiles(const PoolProblem& p, std::uint8_t* indices, F&& f) {
+  if (indices == nullptr || !p.packs_indices()) {
+    f(IndexTile{.packed = nullptr, .apart = indices, .own = {}});
+  } else if (p.c % 4 == 0) {
+    f(IndexTile{.packed = indices, .apart = nullptr, .own = {}});
+  } else {
+    std::vector<std::uint8_t> apart(static_cast<std::size_t>(p.y_shape().numel()));
+    f(IndexTile{.packed = nullptr, .apart = apart.data(), .own = {}});
+    pack_pool_indices(apart.data(), p.y_shape().numel(), indices);
+  }
+}
+
 template <bool WithIndices, class T>
-void max_forward_2x2(const PoolProblem& p, const T* x, T* y, std::uint8_t* indices) {
+void max_forward_2x2(const PoolProblem& p, const T* x, T* y, const IndexTile& indices) {
   const std::int64_t out_h = p.out_h(), out_w = p.out_w();
   parallel_for(p.n * out_h, [&](std::int64_t row) {
     const std::int64_t n = row / out_h, oy = row % out_h;
     const T* top = x + (n * p.h + oy * p.stride_h) * p.w * p.c;
+    IndexTile mine = indices;
     for (std::int64_t ox = 0; ox < out_w; ++ox) {
-      const std::int64_t out = (row * out_w + ox) * p.c;
-      const T* corner = top + ox * p.stride_w * p.c;
-      with_width(p.c, [&](auto width) {
-        max_2x2<WithIndices>(corner, corner + p.w * p.c, width, y + out,
-                             WithIndices ? indices + out : nullptr);
-      });
+      for (std::int64_t c = 0; c < p.c; c += tile) {
+        const std::int64_t out = (row * out_w + ox) * p.c + c;
+        const T* corner = top + ox * p.stride_w * p.c + c;
+        with_width(std::min(tile, p.c - c), [&](auto width) {
+          max_2x2<WithIndices>(corner, corner + p.w * p.c, p.c, width, y + out,
+                               WithIndices ? mine.at(out) : nullptr);
+          if constexpr (WithIndices) mine.finish(out, width);
+        });
+      }
     }
   });
 }
 
 template <class T>
-void max_forward_any(const PoolProblem& p, const T* x, T* y, std::uint8_t* indices) {
+void max_forward_any(const PoolProblem& p, const T* x, T* y, const IndexTile& indices) {
   const std::int64_t out_h = p.out_h(), out_w = p.out_w();
   parallel_for(p.n * out_h, [&](std::int64_t row) {
     const std::int64_t n = row / out_h, oy = row % out_h;
     const PoolRange rows = taps_of(oy, p.h, p.kernel_h, p.stride_h, p.pad_h);
+    IndexTile mine = indices;
     for (std::int64_t ox = 0; ox < out_w; ++ox) {
       const PoolRange columns = taps_of(ox, p.w, p.kernel_w, p.stride_w, p.pad_w);
       const std::int64_t out = (row * out_w + ox) * p.c;
@@ -122,8 +159,8 @@ void max_forward_any(const PoolProblem& p, const T* x, T* y, std::uint8_t* indic
           ((n * p.h + oy * p.stride_h - p.pad_h) * p.w + ox * p.stride_w - p.pad_w) * p.c;
       for (std::int64_t c = 0; c < p.c; c += tile) {
         with_width(std::min(tile, p.c - c), [&](auto width) {
-          max_window(p, x, origin + c, rows, columns, width, y + out + c,
-                     indices == nullptr ? nullptr : indices + out + c);
+          max_window(p, x, origin + c, rows, columns, width, y + out + c, mine ? mine.at(out + c) : nullptr);
+          mine.finish(out + c, width);
         });
       }
     }
@@ -133,9 +170,9 @@ void max_forward_any(const PoolProblem& p, const T* x, T* y, std::uint8_t* indic
 // ---- gradients: a pixel asks the windows that contain it
 
 // dx[pixel] = sum over its windows of value(c), where value = of(offset of the window in y, oy, ox, row of
-// the tap, column of the tap).
-template <class T, class Of>
-void gather_windows(const PoolProblem& p, T* dx, Of&& of) {
+// the tap, column of the tap), and `of` = for_windows(first and last + 1 of a row of dx's windows, in y).
+template <class T, class ForWindows>
+void gather_windows(const PoolProblem& p, T* dx, ForWindows&& for_windows) {
   const std::int64_t out_h = p.out_h(), out_w = p.out_w();
   std::vector<PoolRange> columns_of(static_cast<std::size_t>(p.w));
   for (std::int64_t ix = 0; ix < p.w; ++ix) {
@@ -145,6 +182,8 @@ void gather_windows(const PoolProblem& p, T* dx, Of&& of) {
   parallel_for(p.n * p.h, [&](std::int64_t row) {
     const std::int64_t n = row / p.h, iy = row % p.h;
     const PoolRange rows = windows_of(iy, out_h, p.kernel_h, p.stride_h, p.pad_h);
+    const std::int64_t per_row = out_w * p.c;
+    const auto of = for_windows((n * out_h + rows.begin) * per_row, (n * out_h + rows.end) * per_row);
     for (std::int64_t ix = 0; ix < p.w; ++ix) {
       const PoolRange columns = columns_of[static_cast<std::size_t>(ix)];
       T* out = dx + (row * p.w + ix) * p.c;
@@ -168,6 +207,30 @@ void gather_windows(const PoolProblem& p, T* dx, Of&& of) {
     finish_writes(past_cache);
   });
 }
+
+// The indices of elements [begin, end) of y, one a byte.
+class RowIndices {
+ public:
+  RowIndices(const PoolProblem& p, const std::uint8_t* indices, std::int64_t begin, std::int64_t end) {
+    if (!p.packs_indices()) {
+      first_ = indices;
+      return;
+    }
+    if (begin == end) return;
+    origin_ = begin / 4 * 4;
+    const std::int64_t bytes = (end - origin_ + 3) / 4;
+    own_ = std::make_unique_for_overwrite<std::uint8_t[]>(static_cast<std::size_t>(4 * bytes));
+    unpack_pool_indices(indices, begin / 4, bytes, own_.get());
+  }
+  const std::uint8_t* of(std::int64_t element) const {
+    return (first_ != nullptr ? first_ : own_.get()) + (element - origin_);
+  }
+
+ private:
+  const std::uint8_t* first_ = nullptr;
+  std::int64_t origin_ = 0;
+  std::unique_ptr<std::uint8_t[]> own_;
+};
 
 // ---- average
 
@@ -221,13 +284,15 @@ void max_pool_forward_cpu(const PoolProblem& p, Ports ports, Stream) {
     const T* x = ports[0].as<T>();
     T* y = ports[1].as<T>();
     std::uint8_t* indices = ports[2].as<std::uint8_t>();
-    if (p.kernel_h != 2 || p.kernel_w != 2 || p.pad_h != 0 || p.pad_w != 0) {
-      max_forward_any(p, x, y, indices);
-    } else if (indices != nullptr) {
-      max_forward_2x2<true>(p, x, y, indices);
-    } else {
-      max_forward_2x2<false>(p, x, y, indices);
-    }
+    with_index_tiles(p, indices, [&](const IndexTile& tiles) {
+      if (p.kernel_h != 2 || p.kernel_w != 2 || p.pad_h != 0 || p.pad_w != 0) {
+        max_forward_any(p, x, y, tiles);
+      } else if (tiles) {
+        max_forward_2x2<true>(p, x, y, tiles);
+      } else {
+        max_forward_2x2<false>(p, x, y, tiles);
+      }
+    });
   });
 }
 
@@ -236,16 +301,19 @@ void max_pool_backward_cpu(const PoolProblem& p, Ports ports, Stream) {
     using T = decltype(zero);
     const std::uint8_t* indices = ports[0].as<std::uint8_t>();
     const T* dy = ports[1].as<T>();
-    gather_windows(p, ports[2].as<T>(),
-                   [&](std::int64_t at, std::int64_t, std::int64_t, std::int64_t r, std::int64_t s) {
-                     const Index<T> tap = static_cast<Index<T>>(r * p.kernel_w + s);
-                     // Loads of dy wait for the indices, so those of the next window are asked for early.
-                     constexpr std::int64_t line = 64 / sizeof(T);
-                     for (std::int64_t c = p.c; c < 2 * p.c; c += line) __builtin_prefetch(dy + at + c);
-                     return [winner = indices + at, gradient = dy + at, tap](std::int64_t c) {
-                       return Index<T>(winner[c]) == tap ? gradient[c] : T(0);
-                     };
-                   });
+    gather_windows(p, ports[2].as<T>(), [&](std::int64_t begin, std::int64_t end) {
+      RowIndices winners(p, indices, begin, end);
+      return [&p, dy, winners = std::move(winners)](std::int64_t at, std::int64_t, std::int64_t,
+                                                    std::int64_t r, std::int64_t s) {
+        const Index<T> tap = static_cast<Index<T>>(r * p.kernel_w + s);
+        // Loads of dy wait for the indices, so those of the next window are asked for early.
+        constexpr std::int64_t line = 64 / sizeof(T);
+        for (std::int64_t c = p.c; c < 2 * p.c; c += line) __builtin_prefetch(dy + at + c);
+        return [winner = winners.of(at), gradient = dy + at, tap](std::int64_t c) {
+          return Index<T>(winner[c]) == tap ? gradient[c] : T(0);
+        };
+      };
+    });
   });
 }
 
@@ -277,11 +345,11 @@ void avg_pool_backward_cpu(const PoolProblem& p, Ports ports, Stream) {
   visit_float(p.dtype, [&](auto zero) {
     using T = decltype(zero);
     const T* dy = ports[0].as<T>();
-    gather_windows(p, ports[1].as<T>(),
-                   [&](std::int64_t at, std::int64_t oy, std::int64_t ox, std::int64_t, std::int64_t) {
-                     const T share = static_cast<T>(share_of(p, oy, ox));
-                     return [gradient = dy + at, share](std::int64_t c) { return gradient[c] * share; };
-                   });
+    const auto of = [&](std::int64_t at, std::int64_t oy, std::int64_t ox, std::int64_t, std::int64_t) {
+      const T share = static_cast<T>(share_of(p, oy, ox));
+      return [gradient = dy + at, share](std::int64_t c) { return gradient[c] * share; };
+    };
+    gather_windows(p, ports[1].as<T>(), [&](std::int64_t, std::int64_t) { return of; });
   });
 }
 

@@ -5,6 +5,7 @@
 
 #include "kernels/cpu/parallel.hpp"
 #include "kernels/pool/kernels.hpp"
+#include "kernels/pool/pool_indices.hpp"
 
 namespace fovea {
 namespace {
@@ -39,6 +40,10 @@ void scatter_image(const PoolProblem& p, std::int64_t n, T* dx, F&& add_all) {
     dx[n * per_image + i] = static_cast<T>(sum[static_cast<std::size_t>(i)]);
 }
 
+std::int64_t index_at(const PoolProblem& p, const std::uint8_t* indices, std::int64_t i) {
+  return p.packs_indices() ? indices[i / 4] >> 2 * (i % 4) & 3 : indices[i];
+}
+
 }  // namespace
 
 void max_pool_forward_reference(const PoolProblem& p, Ports ports, Stream) {
@@ -47,6 +52,7 @@ void max_pool_forward_reference(const PoolProblem& p, Ports ports, Stream) {
     const T* x = ports[0].as<T>();
     T* y = ports[1].as<T>();
     std::uint8_t* indices = ports[2].as<std::uint8_t>();
+    std::vector<std::uint8_t> winners(static_cast<std::size_t>(p.y_shape().numel()));
     parallel_for(p.n, [&](std::int64_t n) {
       for_each_window(p, n, [&](std::int64_t yo, PoolRange rows, PoolRange columns, std::int64_t origin) {
         for (std::int64_t c = 0; c < p.c; ++c) {
@@ -62,10 +68,16 @@ void max_pool_forward_reference(const PoolProblem& p, Ports ports, Stream) {
             }
           }
           y[yo + c] = best;
-          if (indices != nullptr) indices[yo + c] = static_cast<std::uint8_t>(winner);
+          winners[static_cast<std::size_t>(yo + c)] = static_cast<std::uint8_t>(winner);
         }
       });
     });
+    if (indices == nullptr) return;
+    if (p.packs_indices()) {
+      pack_pool_indices(winners.data(), p.y_shape().numel(), indices);
+    } else {
+      std::copy(winners.begin(), winners.end(), indices);
+    }
   });
 }
 
@@ -81,7 +93,7 @@ void max_pool_backward_reference(const PoolProblem& p, Ports ports, Stream) {
           for (std::int64_t r = rows.begin; r < rows.end; ++r) {
             for (std::int64_t s = columns.begin; s < columns.end; ++s) {
               for (std::int64_t c = 0; c < p.c; ++c) {
-                if (indices[yo + c] == r * p.kernel_w + s)
+                if (index_at(p, indices, yo + c) == r * p.kernel_w + s)
                   add(origin + (r * p.w + s) * p.c + c, double(dy[yo + c]));
               }
             }
