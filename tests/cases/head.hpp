@@ -1,4 +1,5 @@
-// Cases of head: m and r of equal and of different sizes, one image, one pixel, odd channels, one class.
+// Cases of head: m and r of equal and of different sizes, one image, one pixel, odd channels, one class, more of
+// everything than a block takes.
 #pragma once
 
 #include <cmath>
@@ -18,6 +19,11 @@ inline std::vector<std::pair<const char*, HeadProblem>> head_problems() {
       {"odd channels", {.n = 2, .c = 13, .m_h = 3, .m_w = 3, .r_h = 2, .r_w = 2, .hidden = 5, .classes = 7}},
       {"one class, one unit",
        {.n = 4, .c = 6, .m_h = 2, .m_w = 3, .r_h = 3, .r_w = 2, .hidden = 1, .classes = 1}},
+      {"more images than a group",
+       {.n = 11, .c = 40, .m_h = 3, .m_w = 2, .r_h = 2, .hidden = 36, .classes = 5}},
+      {"more channels than a tile and a block",
+       {.n = 2, .c = 540, .m_h = 3, .m_w = 2, .r_w = 3, .hidden = 70, .classes = 3}},
+      {"parts of an image", {.n = 1, .c = 3, .m_h = 35, .m_w = 33, .r_h = 40, .hidden = 4, .classes = 2}},
   };
 }
 

@@ -1,4 +1,5 @@
-// Cases of linear: one row, one input, one output, odd sizes, with and without bias and ReLU.
+// Cases of linear: one row, one input, one output, odd sizes, more than a tile, sums in several parts, with
+// and without bias and ReLU.
 #pragma once
 
 #include "autograd/functions.hpp"
@@ -9,10 +10,16 @@ namespace fovea::cases {
 
 inline void linear_cases(std::vector<PrimitiveCase>& cases) {
   const std::vector<std::pair<const char*, LinearProblem>> problems{
-      {"one of everything", {.n = 1, .in = 1, .out = 1}}, {"one row", {.n = 1, .in = 37, .out = 5}},
-      {"classifier", {.n = 8, .in = 512, .out = 64}},     {"logits", {.n = 8, .in = 64, .out = 3}},
-      {"one input", {.n = 5, .in = 1, .out = 9}},         {"odd", {.n = 7, .in = 13, .out = 17}},
+      {"one of everything", {.n = 1, .in = 1, .out = 1}},
+      {"one row", {.n = 1, .in = 37, .out = 5}},
+      {"classifier", {.n = 8, .in = 512, .out = 64}},
+      {"logits", {.n = 8, .in = 64, .out = 3}},
+      {"one input", {.n = 5, .in = 1, .out = 9}},
+      {"odd", {.n = 7, .in = 13, .out = 17}},
       {"many rows", {.n = 67, .in = 33, .out = 31}},
+      {"tiles, parts of a sum", {.n = 5, .in = 700, .out = 72}},
+      {"vectors along one line only", {.n = 3, .in = 40, .out = 6}},
+      {"a batch in parts", {.n = 300, .in = 24, .out = 16}},
   };
   for (const auto& [label, p] : problems) {
     const std::string name = label;

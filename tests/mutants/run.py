@@ -4,9 +4,9 @@
 
 mutants.toml lists small, plausible mistakes: a dropped barrier, a shifted index, swapped tiles, a halved bound. Each is
 applied to a copy of its file; the kernel files that include it are compiled as the build compiles them, linked into OP_test
-(where there is one) and kernels_test in place of the originals, and one of the two must fail, in the first of the builds or
-in a later one (the race checker's build sees missing barriers that no order of threads shows). A mutant whose text is no longer found
-exactly once is an error: the list must follow the kernels.
+(where there is one; OP is the mutant's `op`, else its file's folder) and kernels_test in place of the originals, and one of
+the two must fail, in the first of the builds or in a later one (the race checker's build sees missing barriers that no order
+of threads shows). A mutant whose text is no longer found exactly once is an error: the list must follow the kernels.
 
 Prints a line for each mutant and at last `mutants: N, killed N`; exits with 1 where one survived.
 """

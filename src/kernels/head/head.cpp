@@ -22,36 +22,38 @@ namespace {
 using P = HeadProblem;
 
 PortList forward_ports(const P& p) {
+  const Dtype small = param_dtype(p.dtype);
   return {{"m", Role::input, p.m_shape(), p.dtype},
           {"r", Role::input, p.r_shape(), p.dtype},
-          {"shortcut_weight", Role::input, {p.c, p.c}, p.dtype},
-          {"shortcut_bias", Role::input, {p.c}, p.dtype},
-          {"fc1_weight", Role::input, {p.hidden, p.c}, p.dtype},
-          {"fc1_bias", Role::input, {p.hidden}, p.dtype},
-          {"fc2_weight", Role::input, {p.classes, p.hidden}, p.dtype},
-          {"fc2_bias", Role::input, {p.classes}, p.dtype},
-          {"logits", Role::output, {p.n, p.classes}, p.dtype},
-          {"pooled", Role::output, {p.n, p.c}, p.dtype},
-          {"f", Role::output, {p.n, p.c}, p.dtype},
-          {"hid", Role::output, {p.n, p.hidden}, p.dtype}};
+          {"shortcut_weight", Role::input, {p.c, p.c}, small},
+          {"shortcut_bias", Role::input, {p.c}, small},
+          {"fc1_weight", Role::input, {p.hidden, p.c}, small},
+          {"fc1_bias", Role::input, {p.hidden}, small},
+          {"fc2_weight", Role::input, {p.classes, p.hidden}, small},
+          {"fc2_bias", Role::input, {p.classes}, small},
+          {"logits", Role::output, {p.n, p.classes}, small},
+          {"pooled", Role::output, {p.n, p.c}, small},
+          {"f", Role::output, {p.n, p.c}, small},
+          {"hid", Role::output, {p.n, p.hidden}, small}};
 }
 
 PortList backward_ports(const P& p) {
-  return {{"dlogits", Role::input, {p.n, p.classes}, p.dtype},
-          {"shortcut_weight", Role::input, {p.c, p.c}, p.dtype},
-          {"fc1_weight", Role::input, {p.hidden, p.c}, p.dtype},
-          {"fc2_weight", Role::input, {p.classes, p.hidden}, p.dtype},
-          {"pooled", Role::input, {p.n, p.c}, p.dtype},
-          {"f", Role::input, {p.n, p.c}, p.dtype},
-          {"hid", Role::input, {p.n, p.hidden}, p.dtype},
+  const Dtype small = param_dtype(p.dtype);
+  return {{"dlogits", Role::input, {p.n, p.classes}, small},
+          {"shortcut_weight", Role::input, {p.c, p.c}, small},
+          {"fc1_weight", Role::input, {p.hidden, p.c}, small},
+          {"fc2_weight", Role::input, {p.classes, p.hidden}, small},
+          {"pooled", Role::input, {p.n, p.c}, small},
+          {"f", Role::input, {p.n, p.c}, small},
+          {"hid", Role::input, {p.n, p.hidden}, small},
           {"dm", Role::output, p.m_shape(), p.dtype, true},
           {"dr", Role::output, p.r_shape(), p.dtype, true},
-          {"dshortcut_weight", Role::output, {p.c, p.c}, p.dtype},
-          {"dshortcut_bias", Role::output, {p.c}, p.dtype},
-          {"dfc1_weight", Role::output, {p.hidden, p.c}, p.dtype},
-          {"dfc1_bias", Role::output, {p.hidden}, p.dtype},
-          {"dfc2_weight", Role::output, {p.classes, p.hidden}, p.dtype},
-          {"dfc2_bias", Role::output, {p.classes}, p.dtype}};
+          {"dshortcut_weight", Role::output, {p.c, p.c}, small},
+          {"dshortcut_bias", Role::output, {p.c}, small},
+          {"dfc1_weight", Role::output, {p.hidden, p.c}, small},
+          {"dfc1_bias", Role::output, {p.hidden}, small},
+          {"dfc2_weight", Role::output, {p.classes, p.hidden}, small},
+          {"dfc2_bias", Role::output, {p.classes}, small}};
 }
 
 double layers(const P& p) {  // one product with each weight
@@ -64,12 +66,16 @@ Cost forward_cost(const P& p) {
 Cost backward_cost(const P& p) { return {2 * layers(p), bytes_of(backward_ports(p))}; }
 
 constexpr Kernel forward_kernels[] = {
+    FOVEA_CUDA_ROW("fused", head_forward_fused, supports_head_fused),
     kernel<&head_forward_composed, &supports_f32_f64<P>>("composed", Backend::cpu),
     kernel<&head_forward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
+    FOVEA_SIMT_ROW("fused", head_forward_fused, supports_head_fused),
 };
 constexpr Kernel backward_kernels[] = {
+    FOVEA_CUDA_ROW("fused", head_backward_fused, supports_head_fused),
     kernel<&head_backward_composed, &supports_f32_f64<P>>("composed", Backend::cpu),
     kernel<&head_backward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
+    FOVEA_SIMT_ROW("fused", head_backward_fused, supports_head_fused),
 };
 
 }  // namespace

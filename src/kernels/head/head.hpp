@@ -4,7 +4,8 @@
 //
 // with gap the mean over the pixels of an image, and shortcut (a 1x1 convolution of a pooled tensor), fc1 and
 // fc2 fully connected with bias. m and r are N,H,W,C with H, W of their own. Forward also returns p, f and
-// hid, which backward reads; neither m nor r is needed there, and their gradients are constant over an image.
+// hid, which backward reads; neither m nor r is needed there, and their gradients are constant over an image. Of a
+// bf16 problem m, r, dm and dr are bf16, all else is f32.
 #pragma once
 
 #include "kernels/runtime/primitive.hpp"

@@ -11,4 +11,10 @@ void head_backward_reference(const HeadProblem&, Ports, Stream);
 void head_forward_composed(const HeadProblem&, Ports, Stream);
 void head_backward_composed(const HeadProblem&, Ports, Stream);
 
+// Hand-written CUDA (*.cu), compiled for the host executor and for a device.
+FOVEA_IN_BOTH_WORLDS(                                             //
+    void head_forward_fused(const HeadProblem&, Ports, Stream);   //
+    void head_backward_fused(const HeadProblem&, Ports, Stream);  //
+    bool supports_head_fused(const HeadProblem&);)
+
 }  // namespace fovea

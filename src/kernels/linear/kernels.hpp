@@ -13,4 +13,11 @@ void linear_forward_onednn(const LinearProblem&, Ports, Stream);
 void linear_backward_data_onednn(const LinearProblem&, Ports, Stream);
 void linear_backward_weights_onednn(const LinearProblem&, Ports, Stream);
 
+// Hand-written CUDA (*.cu), compiled for the host executor and for a device.
+FOVEA_IN_BOTH_WORLDS(                                                         //
+    void linear_forward_tiled(const LinearProblem&, Ports, Stream);           //
+    void linear_backward_data_tiled(const LinearProblem&, Ports, Stream);     //
+    void linear_backward_weights_tiled(const LinearProblem&, Ports, Stream);  //
+    bool supports_linear_tiled(const LinearProblem&);)
+
 }  // namespace fovea

@@ -18,7 +18,7 @@ namespace {
 PortList forward_ports(const LinearProblem& p) {
   return {{"x", Role::input, p.x_shape(), p.dtype},
           {"w", Role::input, p.w_shape(), p.dtype},
-          {"b", Role::input, {p.out}, p.dtype, true},
+          {"b", Role::input, {p.out}, param_dtype(p.dtype), true},
           {"y", Role::output, p.y_shape(), p.dtype}};
 }
 
@@ -31,8 +31,8 @@ PortList backward_data_ports(const LinearProblem& p) {
 PortList backward_weights_ports(const LinearProblem& p) {
   return {{"x", Role::input, p.x_shape(), p.dtype},
           {"dy", Role::input, p.y_shape(), p.dtype},
-          {"dw", Role::output, p.w_shape(), p.dtype},
-          {"db", Role::output, {p.out}, p.dtype, true}};
+          {"dw", Role::output, p.w_shape(), param_dtype(p.dtype)},
+          {"db", Role::output, {p.out}, param_dtype(p.dtype), true}};
 }
 
 template <auto PortsOf>
@@ -44,16 +44,22 @@ Cost cost(const LinearProblem& p) {
 using P = LinearProblem;
 // oneDNN computes in fp32 only.
 constexpr Kernel forward_kernels[] = {
+    FOVEA_CUDA_ROW("tiled", linear_forward_tiled, supports_linear_tiled),
     kernel<&linear_forward_onednn, &supports_f32<P>>("onednn", Backend::onednn),
     kernel<&linear_forward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
+    FOVEA_SIMT_ROW("tiled", linear_forward_tiled, supports_linear_tiled),
 };
 constexpr Kernel backward_data_kernels[] = {
+    FOVEA_CUDA_ROW("tiled", linear_backward_data_tiled, supports_linear_tiled),
     kernel<&linear_backward_data_onednn, &supports_f32<P>>("onednn", Backend::onednn),
     kernel<&linear_backward_data_reference, &supports_f32_f64<P>>("reference", Backend::reference),
+    FOVEA_SIMT_ROW("tiled", linear_backward_data_tiled, supports_linear_tiled),
 };
 constexpr Kernel backward_weights_kernels[] = {
+    FOVEA_CUDA_ROW("tiled", linear_backward_weights_tiled, supports_linear_tiled),
     kernel<&linear_backward_weights_onednn, &supports_f32<P>>("onednn", Backend::onednn),
     kernel<&linear_backward_weights_reference, &supports_f32_f64<P>>("reference", Backend::reference),
+    FOVEA_SIMT_ROW("tiled", linear_backward_weights_tiled, supports_linear_tiled),
 };
 
 }  // namespace

@@ -3,7 +3,8 @@
 //   y[n,o] = act( b[o] + sum_i x[n,i] w[o,i] );   dx = dy w,   dw = dy^T x,   db = sum_n dy
 //
 // Semantics of torch.nn.functional.linear. The two backward primitives take the gradient with respect to the
-// pre-activation: the caller applies the ReLU's mask first.
+// pre-activation: the caller applies the ReLU's mask first. Of a bf16 problem x, w, y and their gradients dx, dy are
+// bf16; b, dw and db are f32.
 #pragma once
 
 #include "kernels/runtime/primitive.hpp"
