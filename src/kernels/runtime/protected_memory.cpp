@@ -49,16 +49,28 @@ void ProtectedMemory::close() {
   if (--open_ == 0) protect(PROT_NONE);
 }
 
+// Opens no more than the blocks of the two addresses, which may be the host's.
+template <class F>
+void ProtectedMemory::touching(void* to, const void* from, F&& work) {
+  const std::scoped_lock lock(mutex_);
+  if (open_ > 0) return work();
+  const auto protect = [&](int access) {
+    for (const void* data : {static_cast<const void*>(to), from}) {
+      const auto block = block_around(data);
+      if (block != blocks_.end()) mprotect(block->first, block->second.mapped, access);
+    }
+  };
+  protect(PROT_READ | PROT_WRITE);
+  work();
+  protect(PROT_NONE);
+}
+
 void ProtectedMemory::copy(void* to, const void* from, std::int64_t bytes) {
-  open();
-  std::memmove(to, from, static_cast<std::size_t>(bytes));
-  close();
+  touching(to, from, [&] { std::memmove(to, from, static_cast<std::size_t>(bytes)); });
 }
 
 void ProtectedMemory::fill(void* data, unsigned char byte, std::int64_t bytes) {
-  open();
-  std::memset(data, byte, static_cast<std::size_t>(bytes));
-  close();
+  touching(data, nullptr, [&] { std::memset(data, byte, static_cast<std::size_t>(bytes)); });
 }
 
 std::int64_t ProtectedMemory::used() const {
@@ -71,8 +83,22 @@ std::size_t ProtectedMemory::blocks() const {
   return blocks_.size();
 }
 
+std::map<void*, ProtectedMemory::Block>::iterator ProtectedMemory::block_around(const void* data) {
+  auto block = blocks_.upper_bound(const_cast<void*>(data));
+  if (block == blocks_.begin()) return blocks_.end();
+  --block;
+  const auto* end = static_cast<const std::byte*>(block->first) + block->second.mapped;
+  return static_cast<const std::byte*>(data) < end ? block : blocks_.end();
+}
+
+// Neighbours in one call.
 void ProtectedMemory::protect(int access) {
-  for (const auto& [data, block] : blocks_) mprotect(data, block.mapped, access);
+  for (auto block = blocks_.begin(); block != blocks_.end();) {
+    auto* const begin = static_cast<std::byte*>(block->first);
+    std::byte* end = begin;
+    for (; block != blocks_.end() && block->first == end; ++block) end += block->second.mapped;
+    mprotect(begin, static_cast<std::size_t>(end - begin), access);
+  }
 }
 
 }  // namespace fovea

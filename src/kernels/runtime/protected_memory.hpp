@@ -36,6 +36,9 @@ class ProtectedMemory {
     std::size_t mapped = 0;
   };
   void protect(int access);
+  template <class F>
+  void touching(void* to, const void* from, F&& work);
+  std::map<void*, Block>::iterator block_around(const void* data);
 
   mutable std::mutex mutex_;
   std::map<void*, Block> blocks_;
