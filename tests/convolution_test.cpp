@@ -19,17 +19,17 @@ class OnOtherMachines : public ::testing::TestWithParam<simt::Limits> {
   void TearDown() override { simt::set_limits(before_); }
 
   /// The kernels of the host executor against the reference, on this machine.
-  static void check(const cases::PrimitiveCase& c) {
+  static void check(const cases::PrimitiveCase& c, const std::vector<Dtype>& dtypes) {
     const cases::PortTensors ports = testing::rounded_ports(c, testing::make_ports(c), Dtype::bf16);
     const Kernel* reference = nullptr;
     for (const Kernel& kernel : c.primitive->kernels) {
       if (kernel.backend == Backend::reference) reference = &kernel;
     }
     const auto expected = testing::run_kernel(c, *reference, ports, Dtype::f64);
-    int ran = 0;
+    std::size_t ran = 0;
     for (const Kernel& kernel : c.primitive->kernels) {
       if (kernel.backend != Backend::simt) continue;
-      for (const Dtype dtype : {Dtype::f32, Dtype::f64, Dtype::bf16}) {
+      for (const Dtype dtype : dtypes) {
         SCOPED_TRACE(std::string(c.primitive->name) + ", " + c.label + ", " + std::string(name_of(dtype)));
         ASSERT_TRUE(kernel.supports(c.problem(dtype).get()));
         const auto got = testing::run_kernel(c, kernel, ports, dtype);
@@ -43,7 +43,7 @@ class OnOtherMachines : public ::testing::TestWithParam<simt::Limits> {
         ++ran;
       }
     }
-    EXPECT_EQ(ran, 3);
+    EXPECT_EQ(ran, dtypes.size());
   }
 
  private:
@@ -69,18 +69,19 @@ TEST_P(OnOtherMachines, Conv2d) {
   };
   for (const Conv2dProblem& p : problems) {
     const std::string label = to_string(p.x_shape());
-    check(cases::make_case(conv2d_forward, label, p));
-    check(cases::make_case(conv2d_backward_data, label, p));
-    check(cases::make_case(conv2d_backward_weights, label, p));
+    check(cases::make_case(conv2d_forward, label, p), {Dtype::bf16});
+    check(cases::make_case(conv2d_backward_data, label, p), {Dtype::bf16});
+    check(cases::make_case(conv2d_backward_weights, label, p), {Dtype::f32, Dtype::f64, Dtype::bf16});
   }
 }
 
 TEST_P(OnOtherMachines, Mlrm) {
-  const MlrmProblem p{.branches = 3, .n = 4, .h = 7, .w = 5, .c = 136, .dilations = {1, 2, 4}};
+  const MlrmProblem p{.branches = 2, .n = 7, .h = 5, .w = 4, .c = 136, .dilations = {1, 3}};
   using Prepare = std::function<void(const MlrmProblem&, cases::PortTensors&)>;
-  check(cases::make_case(mlrm_forward_training, "7x5", p, Prepare(cases::prepare_mlrm_forward)));
-  check(cases::make_case(mlrm_forward_inference, "7x5", p, Prepare(cases::prepare_mlrm_forward)));
-  check(cases::make_case(mlrm_backward, "7x5", p, Prepare(cases::prepare_mlrm_backward), 1, 0x1p-8));
+  check(cases::make_case(mlrm_forward_training, "5x4", p, Prepare(cases::prepare_mlrm_forward)),
+        {Dtype::bf16});
+  check(cases::make_case(mlrm_backward, "5x4", p, Prepare(cases::prepare_mlrm_backward), 1, 0x1p-8),
+        {Dtype::bf16});
 }
 
 INSTANTIATE_TEST_SUITE_P(Machines, OnOtherMachines, ::testing::Values(single, huge),
