@@ -146,7 +146,7 @@ TEST(Sigmoid, StaysFiniteFarOut) {
 
 // Outputs in place of inputs, as pointwise.hpp promises, for every kernel.
 TEST(Aliasing, InPlaceEqualsOutOfPlace) {
-  for (const char* kernel : {"cpu", "reference"}) {
+  for (const char* kernel : {"cpu", "reference", "vector"}) {
     SCOPED_TRACE(kernel);
     SelectionScope scope;
     for (const char* op : {"relu", "sigmoid", "add", "multiply", "dropout"}) {
@@ -180,7 +180,7 @@ TEST(Aliasing, InPlaceEqualsOutOfPlace) {
     }
     const DropoutProblem d{.count = x.numel(), .p = 0.3};
     const Tensor key = row_indices({1, 2}), y = Tensor::empty(shape, Dtype::f32);
-    const Tensor mask = Tensor::empty(shape, Dtype::u8), in_place = x.clone(), dx = dy.clone();
+    const Tensor mask = Tensor::empty(d.mask_shape(), Dtype::u8), in_place = x.clone(), dx = dy.clone();
     dispatch(dropout_forward, d, {x.view(), key.view(), y.view(), mask.view()});
     dispatch(dropout_forward, d, {in_place.view(), key.view(), in_place.view(), mask.view()});
     EXPECT_EQ(in_place.to_doubles(), y.to_doubles());

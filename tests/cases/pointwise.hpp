@@ -34,6 +34,10 @@ inline std::vector<BroadcastPair> broadcast_pairs() {
       {"alternating", {2, 3, 2, 3, 4}, {2, 1, 2, 1, 4}},
       {"inner kept between sums", {4, 1, 6}, {1, 5, 6}},
       {"inner one", {4, 3, 1}, {1, 3, 1}},
+      {"long sum", {1}, {9001}},
+      {"whole vectors, held left", {6, 1}, {6, 32}},
+      {"empty", {0, 3}, {3}},
+      {"empty rows", {2, 3, 0}, {2, 1, 1}},
   };
 }
 
@@ -54,8 +58,9 @@ inline void pointwise_cases(std::vector<PrimitiveCase>& cases) {
                                 }}));
       cases.push_back(
           make_case(dropout_backward, with_p, d, {[](const DropoutProblem& q, PortTensors& ports) {
+                      auto* mask = ports[0].data<std::uint8_t>();
                       for (std::int64_t i = 0; i < q.count; ++i) {
-                        ports[0].data<std::uint8_t>()[i] = i % 3 != 0;
+                        mask[i / 8] = static_cast<std::uint8_t>(mask[i / 8] | (i % 3 != 0) << i % 8);
                       }
                     }}));
     }

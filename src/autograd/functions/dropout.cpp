@@ -1,4 +1,4 @@
-// dropout: saves the mask, one byte an element.
+// dropout: saves the mask, one bit an element.
 #include "autograd/functions.hpp"
 #include "kernels/pointwise/pointwise.hpp"
 #include "kernels/runtime/running.hpp"
@@ -13,7 +13,7 @@ Tensor dropout(const Tensor& x, double p, std::uint64_t seed, std::uint64_t offs
   const std::int64_t key_values[2] = {static_cast<std::int64_t>(seed), static_cast<std::int64_t>(offset)};
   const Tensor key = Tensor::from<std::int64_t>(key_values, {2}, Dtype::i64, x.device());
   Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
-  const Tensor mask = Tensor::empty(x.shape(), Dtype::u8, x.device());
+  const Tensor mask = Tensor::empty(problem.mask_shape(), Dtype::u8, x.device());
   dispatch(dropout_forward, problem, {x.view(), key.view(), y.view(), mask.view()});
   return record("dropout", y, {x}, {mask}, [problem](const Node& node, Tensor dy) -> Gradients {
     Tensor dx = reuse_or_empty(dy);

@@ -4,19 +4,10 @@
 #include <Random123/philox.h>
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <cmath>
-
 #include "kernels/pointwise/kernels.hpp"
 
 namespace fovea {
 namespace {
-
-// Dimension i of the shape once it is aligned to the right of `rank` dimensions.
-std::int64_t aligned(const Shape& shape, int rank, int i) {
-  const int own = i - (rank - shape.rank());
-  return own < 0 ? 1 : shape[own];
-}
 
 void check_count(std::int64_t count) {
   if (count < 0) fail(fmt::format("pointwise: {} elements must be at least 0", count));
@@ -30,67 +21,6 @@ void DropoutProblem::check() const {
   check_count(count);
   if (!(p >= 0 && p <= 1)) fail(fmt::format("dropout: the probability {} must lie in [0, 1]", p));
 }
-
-Shape BroadcastProblem::y_shape() const {
-  const int rank = std::max(a.rank(), b.rank());
-  Shape y;
-  for (int i = 0; i < rank; ++i) {
-    const std::int64_t da = aligned(a, rank, i), db = aligned(b, rank, i);
-    y.push_back(da == 1 ? db : da);
-  }
-  return y;
-}
-
-void BroadcastProblem::check() const {
-  const int rank = std::max(a.rank(), b.rank());
-  for (int i = 0; i < rank; ++i) {
-    const std::int64_t da = aligned(a, rank, i), db = aligned(b, rank, i);
-    if (da < 0 || db < 0 || (da != db && da != 1 && db != 1)) {
-      fail(fmt::format("shapes {} and {} do not broadcast: matched from the last dimension, {} meets {}",
-                       to_string(a), to_string(b), da, db));
-    }
-  }
-}
-
-BroadcastLoops broadcast_loops(const BroadcastProblem& problem) {
-  const Shape y = problem.y_shape();
-  BroadcastLoops loops;
-  bool a_walks_before = false, b_walks_before = false;
-  for (int i = 0; i < y.rank(); ++i) {
-    const bool a_walks = aligned(problem.a, y.rank(), i) != 1, b_walks = aligned(problem.b, y.rank(), i) != 1;
-    if (y[i] == 1) continue;
-    if (loops.rank > 0 && a_walks == a_walks_before && b_walks == b_walks_before) {
-      loops.size[static_cast<std::size_t>(loops.rank - 1)] *= y[i];
-      continue;
-    }
-    const auto at = static_cast<std::size_t>(loops.rank++);
-    loops.size[at] = y[i];
-    loops.a_stride[at] = a_walks_before = a_walks;
-    loops.b_stride[at] = b_walks_before = b_walks;
-  }
-  if (loops.rank == 0) {
-    loops.rank = 1;
-    loops.size[0] = loops.a_stride[0] = loops.b_stride[0] = 1;
-  }
-  // The strides say so far whether an operand walks a dimension; inner sizes turn that into elements.
-  std::int64_t a_step = 1, b_step = 1;
-  for (int i = loops.rank - 1; i >= 0; --i) {
-    const auto at = static_cast<std::size_t>(i);
-    if (loops.a_stride[at] != 0) {
-      loops.a_stride[at] = a_step;
-      a_step *= loops.size[at];
-    }
-    if (loops.b_stride[at] != 0) {
-      loops.b_stride[at] = b_step;
-      b_step *= loops.size[at];
-    }
-  }
-  return loops;
-}
-
-std::uint64_t dropout_threshold(double p) { return static_cast<std::uint64_t>(std::ceil(p * 0x1p32)); }
-
-double dropout_scale(double p) { return p < 1 ? 1 / (1 - p) : 0; }
 
 std::array<std::uint32_t, 4> dropout_words(const std::int64_t* key, std::int64_t block) {
   const auto low = [](std::int64_t v) { return static_cast<std::uint32_t>(v); };
@@ -136,10 +66,10 @@ PortList dropout_forward_ports(const DropoutProblem& p) {
   return {{"x", Role::input, {p.count}, p.dtype},
           {"key", Role::input, {2}, Dtype::i64},
           {"y", Role::output, {p.count}, p.dtype},
-          {"mask", Role::output, {p.count}, Dtype::u8}};
+          {"mask", Role::output, p.mask_shape(), Dtype::u8}};
 }
 PortList dropout_backward_ports(const DropoutProblem& p) {
-  return {{"mask", Role::input, {p.count}, Dtype::u8},
+  return {{"mask", Role::input, p.mask_shape(), Dtype::u8},
           {"dy", Role::input, {p.count}, p.dtype},
           {"dx", Role::output, {p.count}, p.dtype}};
 }
@@ -157,42 +87,52 @@ Cost cost(const P& p) {
 using Unary = PointwiseProblem;
 using Binary = BroadcastProblem;
 
-template <auto Cpu, auto Reference, class P>
-constexpr Kernel table[2] = {kernel<Cpu, &supports_f32_f64<P>>("cpu", Backend::cpu),
-                             kernel<Reference, &supports_f32_f64<P>>("reference", Backend::reference)};
+// The kernels of a primitive; "vector" is one idea for all of them.
+#define POINTWISE_KERNELS(op, P, supports_vector)                                     \
+  constexpr Kernel op##_kernels[] = {                                                 \
+      FOVEA_CUDA_ROW("vector", op##_vector, supports_vector),                         \
+      kernel<&op##_cpu, &supports_f32_f64<P>>("cpu", Backend::cpu),                   \
+      kernel<&op##_reference, &supports_f32_f64<P>>("reference", Backend::reference), \
+      FOVEA_SIMT_ROW("vector", op##_vector, supports_vector)}
 
-template <class P, auto PortsOf, int Flops, auto Cpu, auto Reference>
-constexpr PrimitiveOf<P> define(const char* name) {
-  return primitive<P, PortsOf, &cost<P, PortsOf, Flops>>(name, table<Cpu, Reference, P>);
+POINTWISE_KERNELS(relu_forward, Unary, supports_pointwise_vector);
+POINTWISE_KERNELS(relu_backward, Unary, supports_pointwise_vector);
+POINTWISE_KERNELS(sigmoid_forward, Unary, supports_pointwise_vector);
+POINTWISE_KERNELS(sigmoid_backward, Unary, supports_pointwise_vector);
+POINTWISE_KERNELS(add_forward, Binary, supports_broadcast_vector);
+POINTWISE_KERNELS(add_backward, Binary, supports_broadcast_vector);
+POINTWISE_KERNELS(multiply_forward, Binary, supports_broadcast_vector);
+POINTWISE_KERNELS(multiply_backward, Binary, supports_broadcast_vector);
+POINTWISE_KERNELS(dropout_forward, DropoutProblem, supports_dropout_vector);
+POINTWISE_KERNELS(dropout_backward, DropoutProblem, supports_dropout_vector);
+#undef POINTWISE_KERNELS
+
+template <class P, auto PortsOf, int Flops>
+constexpr PrimitiveOf<P> define(const char* name, std::span<const Kernel> kernels) {
+  return primitive<P, PortsOf, &cost<P, PortsOf, Flops>>(name, kernels);
 }
 
 }  // namespace
 
 constexpr PrimitiveOf<Unary> relu_forward =
-    define<Unary, &unary_forward_ports, 1, &relu_forward_cpu, &relu_forward_reference>("relu.forward");
+    define<Unary, &unary_forward_ports, 1>("relu.forward", relu_forward_kernels);
 constexpr PrimitiveOf<Unary> relu_backward =
-    define<Unary, &unary_backward_ports, 1, &relu_backward_cpu, &relu_backward_reference>("relu.backward");
+    define<Unary, &unary_backward_ports, 1>("relu.backward", relu_backward_kernels);
 constexpr PrimitiveOf<Unary> sigmoid_forward =
-    define<Unary, &unary_forward_ports, 4, &sigmoid_forward_cpu, &sigmoid_forward_reference>(
-        "sigmoid.forward");
+    define<Unary, &unary_forward_ports, 4>("sigmoid.forward", sigmoid_forward_kernels);
 constexpr PrimitiveOf<Unary> sigmoid_backward =
-    define<Unary, &unary_backward_ports, 3, &sigmoid_backward_cpu, &sigmoid_backward_reference>(
-        "sigmoid.backward");
+    define<Unary, &unary_backward_ports, 3>("sigmoid.backward", sigmoid_backward_kernels);
 constexpr PrimitiveOf<Binary> add_forward =
-    define<Binary, &binary_forward_ports, 1, &add_forward_cpu, &add_forward_reference>("add.forward");
+    define<Binary, &binary_forward_ports, 1>("add.forward", add_forward_kernels);
 constexpr PrimitiveOf<Binary> add_backward =
-    define<Binary, &add_backward_ports, 2, &add_backward_cpu, &add_backward_reference>("add.backward");
+    define<Binary, &add_backward_ports, 2>("add.backward", add_backward_kernels);
 constexpr PrimitiveOf<Binary> multiply_forward =
-    define<Binary, &binary_forward_ports, 1, &multiply_forward_cpu, &multiply_forward_reference>(
-        "multiply.forward");
+    define<Binary, &binary_forward_ports, 1>("multiply.forward", multiply_forward_kernels);
 constexpr PrimitiveOf<Binary> multiply_backward =
-    define<Binary, &multiply_backward_ports, 4, &multiply_backward_cpu, &multiply_backward_reference>(
-        "multiply.backward");
+    define<Binary, &multiply_backward_ports, 4>("multiply.backward", multiply_backward_kernels);
 constexpr PrimitiveOf<DropoutProblem> dropout_forward =
-    define<DropoutProblem, &dropout_forward_ports, 1, &dropout_forward_cpu, &dropout_forward_reference>(
-        "dropout.forward");
+    define<DropoutProblem, &dropout_forward_ports, 1>("dropout.forward", dropout_forward_kernels);
 constexpr PrimitiveOf<DropoutProblem> dropout_backward =
-    define<DropoutProblem, &dropout_backward_ports, 1, &dropout_backward_cpu, &dropout_backward_reference>(
-        "dropout.backward");
+    define<DropoutProblem, &dropout_backward_ports, 1>("dropout.backward", dropout_backward_kernels);
 
 }  // namespace fovea

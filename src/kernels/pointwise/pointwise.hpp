@@ -64,10 +64,12 @@ struct DropoutProblem {
   Dtype dtype = Dtype::f32;
   std::int64_t count = 1;
   double p = 0.5;  // of dropping, in [0, 1]
+  Shape mask_shape() const { return {(count + 7) / 8}; }
   void check() const;
 };
 
-/// Ports: x, key (i64: seed, offset), y, mask (u8: 1 kept, 0 dropped). y may be x.
+/// Ports: x, key (i64: seed, offset), y, mask (u8, mask_shape(): bit i%8 of byte i/8 is 1 where element i is kept;
+/// the unused bits of the last byte are 0). y may be x.
 extern const PrimitiveOf<DropoutProblem> dropout_forward;
 /// Ports: mask, dy, dx. dx may be dy.
 extern const PrimitiveOf<DropoutProblem> dropout_backward;

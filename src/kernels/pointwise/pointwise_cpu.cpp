@@ -7,6 +7,7 @@
 // not depend on the number of threads.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <vector>
 
 #include "kernels/cpu/parallel.hpp"
@@ -206,6 +207,17 @@ void operand_gradient(const BroadcastProblem& p, bool of_a, const T* dy, const T
   }
 }
 
+// Dropout's mask: eight elements, one a byte, and as the bits of one byte.
+std::uint8_t bits_of(const std::uint8_t* kept) {
+  std::uint64_t eight;
+  std::memcpy(&eight, kept, 8);
+  return static_cast<std::uint8_t>(eight * 0x0102040810204080u >> 56);
+}
+void spread_bits(std::uint8_t bits, std::uint8_t* kept) {
+  const std::uint64_t eight = bits * 0x0101010101010101u & 0x8040201008040201u;
+  std::memcpy(kept, &eight, 8);
+}
+
 }  // namespace
 
 void relu_forward_cpu(const PointwiseProblem& p, Ports ports, Stream) {
@@ -267,15 +279,19 @@ void dropout_forward_cpu(const DropoutProblem& p, Ports ports, Stream) {
     std::uint8_t* mask = ports[3].as<std::uint8_t>();
     const std::uint64_t threshold = dropout_threshold(p.p);
     const T scale = static_cast<T>(dropout_scale(p.p));
-    parallel_blocks(p.count, block, [&](std::int64_t begin, std::int64_t end) {  // begin is a multiple of 4
+    parallel_blocks(p.count, block, [&](std::int64_t begin, std::int64_t end) {  // begin is a multiple of 8
+      std::uint8_t kept[block];
       for (std::int64_t i = begin; i < end; i += 4) {
         const auto words = dropout_words(key, i / 4);
-        for (std::int64_t j = i; j < std::min(end, i + 4); ++j) {
-          mask[j] = words[static_cast<std::size_t>(j - i)] >= threshold;
+        for (std::int64_t j = 0; j < 4; ++j) {
+          kept[i - begin + j] = i + j < end && words[static_cast<std::size_t>(j)] >= threshold;
         }
       }
+      if (const std::int64_t rest = (end - begin) % 8; rest >= 1 && rest <= 4)
+        std::fill_n(kept + (end - begin - rest + 4), 4, std::uint8_t{0});
+      for (std::int64_t i = begin; i < end; i += 8) mask[i / 8] = bits_of(kept + (i - begin));
 #pragma omp simd
-      for (std::int64_t i = begin; i < end; ++i) y[i] = mask[i] ? x[i] * scale : T(0);
+      for (std::int64_t i = begin; i < end; ++i) y[i] = kept[i - begin] ? x[i] * scale : T(0);
     });
   });
 }
@@ -288,8 +304,10 @@ void dropout_backward_cpu(const DropoutProblem& p, Ports ports, Stream) {
     T* dx = ports[2].as<T>();
     const T scale = static_cast<T>(dropout_scale(p.p));
     parallel_blocks(p.count, block, [&](std::int64_t begin, std::int64_t end) {
+      std::uint8_t kept[block];
+      for (std::int64_t i = begin; i < end; i += 8) spread_bits(mask[i / 8], kept + (i - begin));
 #pragma omp simd
-      for (std::int64_t i = begin; i < end; ++i) dx[i] = mask[i] ? dy[i] * scale : T(0);
+      for (std::int64_t i = begin; i < end; ++i) dx[i] = kept[i - begin] ? dy[i] * scale : T(0);
     });
   });
 }

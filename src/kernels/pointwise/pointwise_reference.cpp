@@ -1,5 +1,6 @@
 // pointwise, plain loops: the definition. Sums over broadcast dimensions are taken in double, in the order of
 // y.
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -114,9 +115,11 @@ void dropout_forward_reference(const DropoutProblem& p, Ports ports, Stream) {
     const std::int64_t* key = ports[1].as<std::int64_t>();
     T* y = ports[2].as<T>();
     std::uint8_t* mask = ports[3].as<std::uint8_t>();
+    std::fill_n(mask, p.mask_shape().numel(), std::uint8_t{0});
     for (std::int64_t i = 0; i < p.count; ++i) {
-      mask[i] = dropout_words(key, i / 4)[static_cast<std::size_t>(i % 4)] >= dropout_threshold(p.p);
-      y[i] = mask[i] ? static_cast<T>(double(x[i]) * dropout_scale(p.p)) : T(0);
+      const bool kept = dropout_words(key, i / 4)[static_cast<std::size_t>(i % 4)] >= dropout_threshold(p.p);
+      y[i] = kept ? static_cast<T>(double(x[i]) * dropout_scale(p.p)) : T(0);
+      mask[i / 8] = static_cast<std::uint8_t>(mask[i / 8] | kept << i % 8);
     }
   });
 }
@@ -128,7 +131,7 @@ void dropout_backward_reference(const DropoutProblem& p, Ports ports, Stream) {
     const T* dy = ports[1].as<T>();
     T* dx = ports[2].as<T>();
     for (std::int64_t i = 0; i < p.count; ++i) {
-      dx[i] = mask[i] ? static_cast<T>(double(dy[i]) * dropout_scale(p.p)) : T(0);
+      dx[i] = mask[i / 8] >> i % 8 & 1 ? static_cast<T>(double(dy[i]) * dropout_scale(p.p)) : T(0);
     }
   });
 }

@@ -1,0 +1,43 @@
+// Broadcasts as loops, and dropout's constants: pure functions that kernels of every backend share.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "kernels/pointwise/pointwise.hpp"
+
+namespace fovea {
+
+/// A broadcast as nested loops over y, with as few dimensions as possible: neighbours that a and b walk alike
+/// are merged, ones are dropped. At least one dimension remains; the last one walks a and b in steps of 0
+/// or 1.
+struct BroadcastLoops {
+  int rank = 0;
+  std::array<std::int64_t, Shape::max_rank> size{};
+  std::array<std::int64_t, Shape::max_rank> a_stride{}, b_stride{};  // in elements, 0 where broadcast
+};
+BroadcastLoops broadcast_loops(const BroadcastProblem& problem);
+
+/// Some of the loops' dimensions, without the innermost: where index i of all of them together lies in y and in an
+/// operand.
+struct BroadcastOffsets {
+  int rank = 0;
+  std::int64_t count = 1;  // of indices
+  std::array<std::int64_t, Shape::max_rank> size{}, in_y{}, in_other{};
+};
+
+/// The gradient of one operand: dy (times the other operand) summed over the dimensions in which it is held.
+struct BroadcastSum {
+  BroadcastOffsets kept, summed;
+  std::int64_t length = 1;   // of the innermost dimension
+  bool inner_kept = false;   // else it is summed
+  bool other_walks = false;  // along it
+};
+BroadcastSum broadcast_sum(const BroadcastLoops& loops, bool of_a);
+
+/// An element is kept where its random word is at least this.
+std::uint64_t dropout_threshold(double p);
+/// What kept elements are multiplied by: 1/(1-p), and 0 where none is kept.
+double dropout_scale(double p);
+
+}  // namespace fovea
