@@ -55,7 +55,7 @@ std::string stamp_json(const RunConfig& config, const StepMemory& memory, const 
                                 {"process", peak_process_bytes()}};
   if (memory.peak > 0) {
     stamp["first_step_memory_bytes"] = {{"peak", memory.peak},
-                                        {"must_live", memory.sum()},
+                                        {"sum", memory.sum()},
                                         {"parameters", memory.parameters},
                                         {"gradients", memory.gradients},
                                         {"optimizer", memory.optimizer},
@@ -128,7 +128,7 @@ void write_results(const RunFolder& folder, const RunConfig& config, const Datas
 
 std::string StepMemory::text() const {
   return fmt::format(
-      "memory of a step: {} at most; {} must live (parameters {}, gradients {}, optimizer {}, saved for "
+      "memory of a step: {} at most, of {} in all (parameters {}, gradients {}, optimizer {}, saved for "
       "backward {}, images {})",
       bytes_text(peak), bytes_text(sum()), bytes_text(parameters), bytes_text(gradients),
       bytes_text(optimizer), bytes_text(saved), bytes_text(images));

@@ -15,12 +15,13 @@ namespace fovea {
 /// Which kernels ran, by primitive.
 using KernelsUsed = std::map<std::string, std::set<std::string>>;
 
-/// Device memory of a run's first step, in bytes: what must live at its most, and what did.
+/// Device memory of a run's first step, in bytes: the most that lived at once, and what a step needs. Gradients come as
+/// what was saved goes, so the sum may be the larger one.
 struct StepMemory {
   std::int64_t parameters = 0, gradients = 0, optimizer = 0;
   std::int64_t saved = 0;   // by the forward for the backward
   std::int64_t images = 0;  // that stay on the device
-  std::int64_t peak = 0;    // of all tensors; 0: no step was made
+  std::int64_t peak = 0;    // of all tensors, the kernels' scratch included; 0: no step was made
   std::int64_t sum() const { return parameters + gradients + optimizer + saved + images; }
   std::string text() const;
 };
