@@ -250,16 +250,20 @@ Tensor Trainer::forward_backward(const Batch& batch) {
   return loss;
 }
 
+// Parameters and buffers, and the bf16 copies of parameters.
 std::vector<Tensor> Trainer::model_tensors() const {
   std::vector<Tensor> tensors;
-  for (const NamedTensor& named : model_->state()) tensors.push_back(named.tensor);
+  for (const NamedTensor& named : model_->state()) {
+    tensors.push_back(named.tensor);
+    if (named.tensor.kept_shadow()) tensors.push_back(named.tensor.kept_shadow());
+  }
   return tensors;
 }
 
 // What stays from step to step, after the first one's backward.
 void Trainer::measure_step() {
   for (const Tensor& tensor : model_tensors()) {
-    memory_.parameters += bytes_of(tensor) + bytes_of(tensor.kept_shadow());
+    memory_.parameters += bytes_of(tensor);
     memory_.gradients += bytes_of(tensor.grad());
   }
   for (const NamedTensor& named : optimizer_.state()) memory_.optimizer += bytes_of(named.tensor);
