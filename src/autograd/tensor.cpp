@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "autograd/engine.hpp"
+#include "kernels/cast/cast.hpp"
 #include "kernels/runtime/error.hpp"
 #include "kernels/runtime/memory.hpp"
 
@@ -23,6 +24,16 @@ struct Tensor::Impl {
 namespace {
 
 thread_local bool recording = true;
+
+// The conversion by a kernel, where the tensor lies.
+Tensor cast_there(const Tensor& x, Dtype dtype) {
+  const CastProblem p{.dtype = dtype, .from = x.dtype(), .count = x.numel()};
+  Tensor y = Tensor::empty(x.shape(), dtype, x.device());
+  View flat_x = x.view(), flat_y = y.view();
+  flat_x.shape = flat_y.shape = {p.count};
+  dispatch(cast_forward, p, {flat_x, flat_y});
+  return y;
+}
 
 }  // namespace
 
@@ -105,6 +116,8 @@ Tensor Tensor::clone() const {
 
 Tensor Tensor::to(Dtype dtype) const {
   if (dtype == this->dtype()) return *this;
+  if (device() != Device::cpu && is_floating(dtype) && is_floating(this->dtype()))
+    return cast_there(*this, dtype);
   const Tensor on_host = to(Device::cpu);
   const Tensor converted = visit_any(this->dtype(), [&](auto zero) {
     using T = decltype(zero);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels/augment/augment.hpp"
+#include "kernels/cast/cast.hpp"
 #include "kernels/concat/concat.hpp"
 #include "kernels/conv2d/conv2d.hpp"
 #include "kernels/ham/ham.hpp"
@@ -60,6 +61,7 @@ constexpr const Primitive* const list[] = {
     &multiply_backward,
     &dropout_forward,
     &dropout_backward,
+    &cast_forward,
     &concat_forward,
     &concat_backward,
     &rows_gather,

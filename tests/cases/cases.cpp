@@ -4,6 +4,7 @@
 #include <random>
 
 #include "cases/augment.hpp"
+#include "cases/cast.hpp"
 #include "cases/concat.hpp"
 #include "cases/conv2d.hpp"
 #include "cases/ham.hpp"
@@ -37,6 +38,7 @@ const std::vector<PrimitiveCase>& primitive_cases() {
     head_cases(cases);
     ham_cases(cases);
     pointwise_cases(cases);
+    cast_cases(cases);
     concat_cases(cases);
     rows_cases(cases);
     linear_cases(cases);

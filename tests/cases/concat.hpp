@@ -13,6 +13,7 @@ inline void concat_cases(std::vector<PrimitiveCase>& cases) {
       {"two parts", {.rows = 7, .parts = 2, .channels = {16, 3}}},
       {"one row", {.rows = 1, .parts = 3, .channels = {1, 5, 2}}},
       {"many rows", {.rows = 3001, .parts = 2, .channels = {13, 8}}},
+      {"whole vectors", {.rows = 45, .parts = 3, .channels = {16, 64, 8}}},
       {"wide", {.rows = 3, .parts = 2, .channels = {20000, 7}}},
       {"eight parts", {.rows = 4, .parts = 8, .channels = {1, 2, 3, 4, 5, 6, 7, 8}}},
   };

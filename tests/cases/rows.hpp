@@ -26,6 +26,7 @@ inline void rows_cases(std::vector<PrimitiveCase>& cases) {
       {"long rows", 4, 9001, {3, 1}},
       {"repeated", 3, 5, {2, 2, 0, 2}, false},
       {"repeated, long rows", 2, 9001, {1, 1, 1, 0}, false},
+      {"whole vectors", 40, 64, {39, 0, 17, 3, 22, 21, 20, 19, 18, 5, 4, 38, 1}},
   };
   for (const Picked& picked : all) {
     const RowsProblem p{

@@ -7,12 +7,6 @@
 
 namespace fovea {
 
-std::int64_t ConcatProblem::total() const {
-  std::int64_t sum = 0;
-  for (std::int64_t i = 0; i < parts; ++i) sum += channels[static_cast<std::size_t>(i)];
-  return sum;
-}
-
 void ConcatProblem::check() const {
   if (parts < 1 || parts > max_parts) {
     fail(fmt::format("concat: takes 1 to {} tensors, got {}", max_parts, parts));
@@ -53,12 +47,16 @@ Cost cost(const ConcatProblem& p) {
 
 using P = ConcatProblem;
 constexpr Kernel forward_kernels[] = {
+    FOVEA_CUDA_ROW("vector", concat_forward_vector, supports_concat_vector),
     kernel<&concat_forward_cpu, &supports_f32_f64<P>>("cpu", Backend::cpu),
     kernel<&concat_forward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
+    FOVEA_SIMT_ROW("vector", concat_forward_vector, supports_concat_vector),
 };
 constexpr Kernel backward_kernels[] = {
+    FOVEA_CUDA_ROW("vector", concat_backward_vector, supports_concat_vector),
     kernel<&concat_backward_cpu, &supports_f32_f64<P>>("cpu", Backend::cpu),
     kernel<&concat_backward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
+    FOVEA_SIMT_ROW("vector", concat_backward_vector, supports_concat_vector),
 };
 
 }  // namespace

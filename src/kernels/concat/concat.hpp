@@ -19,7 +19,11 @@ struct ConcatProblem {
   std::int64_t parts = 1;
   std::array<std::int64_t, max_parts> channels{};  // of the first `parts`
 
-  std::int64_t total() const;  // channels of y
+  std::int64_t total() const {  // channels of y
+    std::int64_t sum = 0;
+    for (std::int64_t i = 0; i < parts; ++i) sum += channels[static_cast<std::size_t>(i)];
+    return sum;
+  }
   void check() const;
   bool operator==(const ConcatProblem&) const = default;
 };

@@ -74,7 +74,9 @@ __global__ void __launch_bounds__(element_threads, element_blocks_at_once)
   using A = Accumulator<T>;
   for_each_item(count / V, [&](std::int64_t run) {
     Index rest = static_cast<Index>(run) * V, a_at = 0, b_at = 0;
-    for (int i = loops.last; i > 0; --i) {
+#pragma unroll
+    for (int i = Shape::max_rank - 1; i > 0; --i) {
+      if (i > loops.last) continue;
       const Index outer = rest / loops.size[i], index = rest - outer * loops.size[i];
       a_at += index * loops.a_stride[i];
       b_at += index * loops.b_stride[i];
@@ -105,21 +107,22 @@ __global__ void __launch_bounds__(element_threads, element_blocks_at_once)
 }
 
 template <class Op, class T>
+void combine_one_shape(const char* name, std::int64_t count, const T* a, const T* b, T* y, Stream stream) {
+  constexpr int vector = vector_of<T>;
+  const bool aligned = aligned_16({a, b, y});
+  simt::launch(name, aligned ? &combine_alike<Op, T, vector> : &combine_alike<Op, T, 1>,
+               element_launch(aligned ? (count + vector - 1) / vector : count, stream), a, b, count, y);
+}
+
+template <class Op, class T>
 void combine(const char* name, const BroadcastProblem& p, const T* a, const T* b, T* y, Stream stream) {
   const std::int64_t count = p.y_shape().numel();
   if (count == 0) return;
   const BroadcastLoops loops = broadcast_loops(p);
-  const bool aligned = aligned_16({a, b, y});
+  if (loops.rank == 1 && loops.a_stride[0] == 1 && loops.b_stride[0] == 1)
+    return combine_one_shape<Op>(name, count, a, b, y, stream);
   const std::int64_t length = loops.size[static_cast<std::size_t>(loops.rank - 1)];
-  if (loops.rank == 1 && loops.a_stride[0] == 1 && loops.b_stride[0] == 1) {
-    visit_runs(p.dtype, aligned, [&](auto zero, auto vector) {
-      if constexpr (std::is_same_v<decltype(zero), T>) {
-        simt::launch(name, &combine_alike<Op, T, vector>,
-                     element_launch((count + vector - 1) / vector, stream), a, b, count, y);
-      }
-    });
-    return;
-  }
+  const bool aligned = aligned_16({a, b, y});
   visit_vector(p.dtype, length, aligned, [&](auto zero, auto vector) {
     if constexpr (std::is_same_v<decltype(zero), T>) {
       const simt::Launch launch = element_launch(count / vector, stream);
@@ -263,7 +266,7 @@ void operand_gradient(const char* name, const BroadcastProblem& p, bool of_a, co
   const Shape &own = of_a ? p.a : p.b, &others = of_a ? p.b : p.a;
   if (own.numel() == 0) return;
   if (own.numel() == y.numel()) {
-    if (other == nullptr) return combine<First>(name, {p.dtype, y, y}, dy, dy, out, stream);
+    if (other == nullptr) return combine_one_shape<First>(name, y.numel(), dy, dy, out, stream);
     return combine<Multiply>(name, {p.dtype, y, others}, dy, other, out, stream);
   }
   const BroadcastSum sum = broadcast_sum(broadcast_loops(p), of_a);

@@ -84,7 +84,7 @@ BroadcastSum broadcast_sum(const BroadcastLoops& loops, bool of_a) {
   sum.other_walks = other[last] != 0;
   for (std::size_t i = 0; i < last; ++i) {
     BroadcastOffsets& part = own[i] != 0 ? sum.kept : sum.summed;
-    const auto at = static_cast<std::size_t>(part.rank++);
+    const int at = part.rank++;
     part.size[at] = loops.size[i];
     part.in_y[at] = 1;
     for (std::size_t inner = i + 1; inner <= last; ++inner) part.in_y[at] *= loops.size[inner];

@@ -23,7 +23,8 @@ BroadcastLoops broadcast_loops(const BroadcastProblem& problem);
 struct BroadcastOffsets {
   int rank = 0;
   std::int64_t count = 1;  // of indices
-  std::array<std::int64_t, Shape::max_rank> size{}, in_y{}, in_other{};
+  std::int64_t size[Shape::max_rank]{}, in_y[Shape::max_rank]{},
+      in_other[Shape::max_rank]{};  // for devices, too
 };
 
 /// The gradient of one operand: dy (times the other operand) summed over the dimensions in which it is held.

@@ -20,4 +20,12 @@ void rows_gather_backward_cpu(const RowsProblem&, Ports, Stream);
 void rows_scatter_cpu(const RowsProblem&, Ports, Stream);
 void rows_scatter_backward_cpu(const RowsProblem&, Ports, Stream);
 
+// Hand-written CUDA (*.cu), compiled for the host executor and for a device.
+FOVEA_IN_BOTH_WORLDS(                                                     //
+    bool supports_rows_vector(const RowsProblem&);                        //
+    void rows_gather_vector(const RowsProblem&, Ports, Stream);           //
+    void rows_gather_backward_vector(const RowsProblem&, Ports, Stream);  //
+    void rows_scatter_vector(const RowsProblem&, Ports, Stream);          //
+    void rows_scatter_backward_vector(const RowsProblem&, Ports, Stream);)
+
 }  // namespace fovea

@@ -71,19 +71,39 @@ Cost write_cost(const RowsProblem& p) {
 }
 
 using P = RowsProblem;
-template <auto Cpu, auto Reference>
-constexpr Kernel table[2] = {kernel<Cpu, &supports_f32_f64<P>>("cpu", Backend::cpu),
-                             kernel<Reference, &supports_f32_f64<P>>("reference", Backend::reference)};
+constexpr Kernel gather_kernels[] = {
+    FOVEA_CUDA_ROW("vector", rows_gather_vector, supports_rows_vector),
+    kernel<&rows_gather_cpu, &supports_f32_f64<P>>("cpu", Backend::cpu),
+    kernel<&rows_gather_reference, &supports_f32_f64<P>>("reference", Backend::reference),
+    FOVEA_SIMT_ROW("vector", rows_gather_vector, supports_rows_vector),
+};
+constexpr Kernel gather_backward_kernels[] = {
+    FOVEA_CUDA_ROW("vector", rows_gather_backward_vector, supports_rows_vector),
+    kernel<&rows_gather_backward_cpu, &supports_f32_f64<P>>("cpu", Backend::cpu),
+    kernel<&rows_gather_backward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
+    FOVEA_SIMT_ROW("vector", rows_gather_backward_vector, supports_rows_vector),
+};
+constexpr Kernel scatter_kernels[] = {
+    FOVEA_CUDA_ROW("vector", rows_scatter_vector, supports_rows_vector),
+    kernel<&rows_scatter_cpu, &supports_f32_f64<P>>("cpu", Backend::cpu),
+    kernel<&rows_scatter_reference, &supports_f32_f64<P>>("reference", Backend::reference),
+    FOVEA_SIMT_ROW("vector", rows_scatter_vector, supports_rows_vector),
+};
+constexpr Kernel scatter_backward_kernels[] = {
+    FOVEA_CUDA_ROW("vector", rows_scatter_backward_vector, supports_rows_vector),
+    kernel<&rows_scatter_backward_cpu, &supports_f32_f64<P>>("cpu", Backend::cpu),
+    kernel<&rows_scatter_backward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
+    FOVEA_SIMT_ROW("vector", rows_scatter_backward_vector, supports_rows_vector),
+};
 
 }  // namespace
 
-constexpr PrimitiveOf<P> rows_gather =
-    primitive<P, &gather_ports, &read_cost>("rows.gather", table<&rows_gather_cpu, &rows_gather_reference>);
-constexpr PrimitiveOf<P> rows_gather_backward = primitive<P, &gather_backward_ports, &write_cost>(
-    "rows.gather_backward", table<&rows_gather_backward_cpu, &rows_gather_backward_reference>);
-constexpr PrimitiveOf<P> rows_scatter = primitive<P, &scatter_ports, &write_cost>(
-    "rows.scatter", table<&rows_scatter_cpu, &rows_scatter_reference>);
-constexpr PrimitiveOf<P> rows_scatter_backward = primitive<P, &scatter_backward_ports, &read_cost>(
-    "rows.scatter_backward", table<&rows_scatter_backward_cpu, &rows_scatter_backward_reference>);
+constexpr PrimitiveOf<P> rows_gather = primitive<P, &gather_ports, &read_cost>("rows.gather", gather_kernels);
+constexpr PrimitiveOf<P> rows_gather_backward =
+    primitive<P, &gather_backward_ports, &write_cost>("rows.gather_backward", gather_backward_kernels);
+constexpr PrimitiveOf<P> rows_scatter =
+    primitive<P, &scatter_ports, &write_cost>("rows.scatter", scatter_kernels);
+constexpr PrimitiveOf<P> rows_scatter_backward =
+    primitive<P, &scatter_backward_ports, &read_cost>("rows.scatter_backward", scatter_backward_kernels);
 
 }  // namespace fovea

@@ -5,7 +5,8 @@
 //
 // All but the first dimension count as one row. An index outside [0, rows) is an Error that names it; so is
 // an index that occurs twice in a scatter. In a gather it may, and its gradients add up, in the order of
-// `indices`.
+// `indices`. A kernel of a device cannot throw: where it reads by an index outside it gives NaN, where it
+// writes it passes the index over, and of an index that occurs twice in a scatter the last one counts.
 #pragma once
 
 #include "kernels/runtime/primitive.hpp"
