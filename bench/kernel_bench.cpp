@@ -1,11 +1,13 @@
 // kernel_bench: every kernel of every primitive at the shapes of docs/performance.md, against its floor.
 //
-//   kernel_bench [--device cpu|cuda] [--only TEXT] [--kernel NAME] [--small] [--json FILE]
+//   kernel_bench [--device cpu|cuda] [--only TEXT] [--kernel NAME] [--small] [--tflops N] [--tflops-f32 N] [--json FILE]
 //
 // Correct first: each kernel's outputs are compared with those of the CPU's default kernel on the same inputs; one that
 // differs is reported and not timed. Then cold (the copies in a graph rotate over buffers of three times the second-level
-// cache) and warm (one set of buffers). The floor is Cost's bytes at the ceiling that a plain copy reaches in this very
-// run. Every time is taken twice, the second after all others: the ratio of the two is the noise.
+// cache) and warm (one set of buffers). The floor is the longer of two: Cost's bytes at the ceiling that a plain copy
+// reaches in this very run, and its operations, those of padding taps left out, at the rate that --tflops gives for bf16
+// (790, a dense product of cuBLAS on an H200) and --tflops-f32 for f32 (67, the multiply-adds of an H200). Every time is
+// taken twice, the second after all others: the ratio of the two is the noise.
 #include <fmt/format.h>
 
 #include <cmath>
@@ -29,6 +31,7 @@ using cases::PrimitiveCase;
 struct Options {
   Device device = Device::cpu;
   std::string only, kernel, json;
+  double tflops = 790, tflops_f32 = 67;
   bool small = false;
 };
 
@@ -48,6 +51,10 @@ Options parse(int argc, char** argv) {
       o.only = value;
     } else if (flag == "--kernel") {
       o.kernel = value;
+    } else if (flag == "--tflops") {
+      o.tflops = std::stod(value);
+    } else if (flag == "--tflops-f32") {
+      o.tflops_f32 = std::stod(value);
     } else if (flag == "--json") {
       o.json = value;
     } else {
@@ -69,8 +76,10 @@ Tensors random_ports(const PortList& specs) {
   for (const PortSpec& spec : specs) {
     std::vector<float> values(static_cast<std::size_t>(spec.shape.numel()));
     if (spec.role != Role::output) {
-      // What is saved for the backward (gates, means) lies between 0 and 1.
-      const bool saved = std::string_view(spec.name).size() == 1 && std::string_view(spec.name) != "x";
+      // What is saved for the backward (gates, means) and what spreads lies between 0 and 1.
+      const std::string_view name(spec.name);
+      const bool saved = (name.size() == 1 && name != "x" && name != "m" && name != "r" && name != "w") ||
+                         name.starts_with("invstd") || name.starts_with("running_var");
       for (float& v : values) v = saved ? unit(generator) : normal(generator) * 0.5f;
     }
     ports.push_back(Tensor::from<float>(std::span<const float>(values), spec.shape, spec.dtype));
@@ -116,11 +125,12 @@ double error_of(const PrimitiveCase& c, const Kernel& kernel, const Tensors& por
 struct Row {
   std::string primitive, kernel, shape, dtype, state;  // state: cold or warm
   Timing timing;
-  double again_us = 0, floor_us = 0, bytes = 0, flops = 0, error = 0;
+  double again_us = 0, floor_us = 0, bytes = 0, flops = 0, exact_flops = 0, error = 0;
 };
 
 struct Candidate {
   const PrimitiveCase* shape;
+  double exact_share;
   const Kernel* kernel;
   Dtype dtype;
 };
@@ -146,14 +156,15 @@ Timing time_kernel(const Candidate& c, const Tensors& ports, Device device, bool
                        : TimingOptions{});
 }
 
-std::vector<Candidate> candidates(const Options& o, const std::vector<PrimitiveCase>& all) {
+std::vector<Candidate> candidates(const Options& o, const std::vector<BenchShape>& all) {
   std::vector<Candidate> found;
-  for (const PrimitiveCase& c : all) {
+  for (const BenchShape& shape : all) {
+    const PrimitiveCase& c = shape.problem;
     if ((c.primitive->name + (" " + c.label)).find(o.only) == std::string::npos) continue;
     for (const Kernel& kernel : c.primitive->kernels) {
       if (device_of(kernel.backend) != o.device || (!o.kernel.empty() && o.kernel != kernel.name)) continue;
       for (const Dtype dtype : {Dtype::bf16, Dtype::f32}) {
-        if (kernel.supports(c.problem(dtype).get())) found.push_back({&c, &kernel, dtype});
+        if (kernel.supports(c.problem(dtype).get())) found.push_back({&c, shape.exact_share, &kernel, dtype});
       }
     }
   }
@@ -176,12 +187,13 @@ nlohmann::ordered_json json_of(const Row& r) {
           {"floor_share", r.floor_us / r.timing.median_us},
           {"bytes", r.bytes},
           {"flops", r.flops},
+          {"exact_flops", r.exact_flops},
           {"error", r.error}};
 }
 
 void print_row(const Row& r) {
   fmt::print(
-      "{:14} {:10} {:12} {:5} {:5} {:10.2f} us [{:.2f}, {:.2f}] again {:.2f}  floor {:8.2f} us {:5.1f} %  "
+      "{:25} {:13} {:17} {:5} {:5} {:10.2f} us [{:.2f}, {:.2f}] again {:.2f}  floor {:8.2f} us {:5.1f} %  "
       "error {:.1e}\n",
       r.primitive, r.kernel, r.shape, r.dtype, r.state, r.timing.median_us, r.timing.p10_us, r.timing.p90_us,
       r.again_us, r.floor_us, 100 * r.floor_us / r.timing.median_us, r.error);
@@ -197,7 +209,7 @@ int run(int argc, char** argv) {
   const std::string machine = on_cuda ? to_string(device_info()) : "cpu";
   fmt::print("{}; copy ceiling {:.1f} GB/s\n", machine, ceiling * 1e-9);
 
-  const std::vector<PrimitiveCase> all = shapes(o.small);
+  const std::vector<BenchShape> all = shapes(o.small);
   std::vector<Row> rows;
   std::vector<std::function<double()>> again;
   bool wrong = false;
@@ -212,11 +224,12 @@ int run(int argc, char** argv) {
       continue;
     }
     const Cost cost = c.shape->primitive->cost(problem.get());
+    const double exact = cost.flops * c.exact_share, rate = c.dtype == Dtype::bf16 ? o.tflops : o.tflops_f32;
+    const double floor_us = std::max(cost.bytes / ceiling * 1e6, on_cuda ? exact / rate * 1e-6 : 0);
     for (const bool cold : {true, false}) {
       const auto measure = [=] { return time_kernel(c, *ports, o.device, cold, cache); };
       rows.push_back({c.shape->primitive->name, c.kernel->name, c.shape->label, std::string(name_of(c.dtype)),
-                      cold ? "cold" : "warm", measure(), 0, cost.bytes / ceiling * 1e6, cost.bytes,
-                      cost.flops, error});
+                      cold ? "cold" : "warm", measure(), 0, floor_us, cost.bytes, cost.flops, exact, error});
       again.emplace_back([measure] { return measure().median_us; });
     }
   }

@@ -6,8 +6,11 @@ tensor's largest value; every line names the tensor that differs most. In fp32, 
 under rounding for everyone: all gradients as one vector, from the twin in fp64 at most twice as far as
 PyTorch's own fp32.
 
-Usage: parity_test.py path/to/fovea [part of a configuration's name]. Exits with 77 where PyTorch is not
-installed.
+With `simt` the hand-written kernels compute the step, on the host executor (`--backend simt`); in bf16
+(`--amp`) all gradients as one vector are from the twin in fp64 at most as far as PyTorch's autocast.
+
+Usage: parity_test.py path/to/fovea [part of a configuration's name]. Without a part all but simt. Exits with
+77 where PyTorch is not installed.
 """
 
 import contextlib
@@ -74,6 +77,11 @@ F32 = [
 ]
 
 
+SIMT_F64 = [("default, train", {}, dict(flags=["--backend", "simt"]))]
+SIMT_F32 = SIMT_F64
+SIMT_BF16 = [("default, train", {}, dict(flags=["--backend", "simt", "--amp"]))]
+
+
 def flags_of(options):
     """The probe's flags for the twin's options."""
 
@@ -130,8 +138,8 @@ def floating(arrays, dtype):
     return {k: a.astype(dtype) if a.dtype.kind == "f" else a for k, a in arrays.items()}
 
 
-def run_twin(twin, weights, arrays, train):
-    """One forward and backward in the dtype of the arrays, in PyTorch's default layout (the more accurate of its two in
+def run_twin(twin, weights, arrays, train, autocast=False):
+    """One forward and backward in the dtype of the arrays (with autocast in bf16 where PyTorch thinks that fit), in PyTorch's default layout (the more accurate of its two in
     fp32: oneDNN's kernels for channels_last add in longer chains); named as the probe names its output."""
     dtype = torch.float64 if weights["classifier.0.weight"].dtype == np.float64 else torch.float32
     twin = twin.to(dtype)
@@ -143,7 +151,9 @@ def run_twin(twin, weights, arrays, train):
     }
     masks = {m: arrays["mask/" + m] for m in images if "mask/" + m in arrays}
     present = {m: torch.from_numpy(mask.astype(bool)) for m, mask in masks.items()}
-    logits = twin(images, present)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+        logits = twin(images, present)
+    logits = logits.to(dtype)
     loss = F.cross_entropy(logits, torch.from_numpy(arrays["label"]))
     loss.backward()
     out = {"logits": logits.detach().numpy(), "loss": loss.detach().numpy()}
@@ -166,12 +176,12 @@ def call(fovea, arguments):
         raise AssertionError("fovea probe %s: exit %d: %s" % shown)
 
 
-def run_fovea(fovea, folder, options, weights, arrays, train, dtype):
+def run_fovea(fovea, folder, options, weights, arrays, train, dtype, flags=()):
     path = {name: os.path.join(folder, name + ".safetensors") for name in "WXY"}
     safetensors_io.save(path["W"], weights)
     safetensors_io.save(path["X"], arrays)
     arguments = ["--weights", path["W"], "--input", path["X"], "--output", path["Y"], "--dtype", dtype]
-    call(fovea, arguments + ["--train"] * train + flags_of(options))
+    call(fovea, arguments + ["--train"] * train + flags_of(options) + list(flags))
     return safetensors_io.load(path["Y"])
 
 
@@ -218,33 +228,45 @@ def check_f64(fovea, folder, name, options, case):
     twin = HMVGG(**options).double()
     weights, arrays = random_weights(twin, rng), batch(options, case, rng, (32, 32))
     wanted = run_twin(twin, weights, arrays, train)
-    got = run_fovea(fovea, folder, options, weights, arrays, train, "f64")
+    got = run_fovea(fovea, folder, options, weights, arrays, train, "f64", case.get("flags", ()))
     worst, where = worst_difference(got, wanted)
     return worst <= TOLERANCE, "worst %.1e at %s" % (worst, where)
+
+
+def distances(fovea, folder, options, case, autocast):
+    """How far fovea's and PyTorch's gradients, each as one vector, are from the twin's in fp64, for three small
+    batches; and what is wrong with the logits, if anything."""
+    train, ours, theirs, wrong = case.get("train", True), [], [], ""
+    torch.manual_seed(2)
+    twin = HMVGG(**options)
+    weights = floating(random_weights(twin, np.random.default_rng(0)), "f4")
+    for seed in range(1, 4):
+        arrays = floating(batch(options, case, np.random.default_rng(seed), (32, 32)), "f4")
+        of_torch = run_twin(twin, weights, arrays, train, autocast)
+        exact = run_twin(twin, floating(weights, "f8"), floating(arrays, "f8"), train)
+        of_fovea = run_fovea(fovea, folder, options, weights, arrays, train, "f32", case.get("flags", ()))
+        reference = gradients(exact, exact)
+        length = np.linalg.norm(reference)
+        ours.append(np.linalg.norm(gradients(of_fovea, exact) - reference) / length)
+        theirs.append(np.linalg.norm(gradients(of_torch, exact) - reference) / length)
+        if not np.allclose(of_fovea["logits"], exact["logits"], rtol=1e-3, atol=1 if autocast else 1e-3):
+            wrong = "logits %s, the twin's %s" % (of_fovea["logits"], exact["logits"])
+    shown = tuple(" ".join("%.1e" % v for v in sorted(values)) for values in (ours, theirs))
+    return ours, theirs, wrong, "gradients off by %s, PyTorch's by %s" % shown
 
 
 def check_f32(fovea, folder, name, options, case):
     """The median of three small batches: a ReLU that flips moves the gradients a thousand times as far as
     all the rounding, in whichever of the two programs it happens to; the batches are so small that few see
     one."""
-    train, ours, theirs = case.get("train", True), [], []
-    torch.manual_seed(2)
-    twin = HMVGG(**options)
-    weights = floating(random_weights(twin, np.random.default_rng(0)), "f4")
-    for seed in range(1, 4):
-        arrays = floating(batch(options, case, np.random.default_rng(seed), (32, 32)), "f4")
-        torch_f32 = run_twin(twin, weights, arrays, train)
-        exact = run_twin(twin, floating(weights, "f8"), floating(arrays, "f8"), train)
-        fovea_f32 = run_fovea(fovea, folder, options, weights, arrays, train, "f32")
-        reference = gradients(exact, exact)
-        length = np.linalg.norm(reference)
-        ours.append(np.linalg.norm(gradients(fovea_f32, exact) - reference) / length)
-        theirs.append(np.linalg.norm(gradients(torch_f32, exact) - reference) / length)
-        if not np.allclose(fovea_f32["logits"], exact["logits"], rtol=1e-3, atol=1e-3):
-            return False, "logits %s, the twin's %s" % (fovea_f32["logits"], exact["logits"])
-    good = np.median(ours) <= 2 * np.median(theirs) and max(ours) < 2e-2
-    shown = tuple(" ".join("%.1e" % v for v in sorted(values)) for values in (ours, theirs))
-    return bool(good), "gradients off by %s, PyTorch's by %s" % shown
+    ours, theirs, wrong, text = distances(fovea, folder, options, case, autocast=False)
+    good = not wrong and np.median(ours) <= 2 * np.median(theirs) and max(ours) < 2e-2
+    return bool(good), wrong or text
+
+
+def check_bf16(fovea, folder, name, options, case):
+    ours, theirs, wrong, text = distances(fovea, folder, options, case, autocast=True)
+    return bool(not wrong and np.median(ours) <= np.median(theirs)), wrong or text
 
 
 def check_start(fovea, folder, name, options, case):
@@ -284,10 +306,17 @@ def main():
     torch.set_num_threads(min(2, os.cpu_count() or 1))
     print("PyTorch %s, %s" % (torch.__version__, fovea))
     ran = failed = 0
-    kinds = (("start", check_start, START), ("f64", check_f64, F64), ("f32", check_f32, F32))
+    kinds = (
+        ("start", check_start, START),
+        ("f64", check_f64, F64),
+        ("f32", check_f32, F32),
+        ("simt f64", check_f64, SIMT_F64),
+        ("simt f32", check_f32, SIMT_F32),
+        ("simt bf16", check_bf16, SIMT_BF16),
+    )
     for kind, check, cases in kinds:
         for name, options, case in cases:
-            if only not in kind + " " + name:
+            if only not in kind + " " + name or kind.startswith("simt") != only.startswith("simt"):
                 continue
             start, ran = time.time(), ran + 1
             try:
@@ -297,7 +326,7 @@ def main():
                 good, text = False, str(error).strip()
             failed += not good
             verdict = "ok    " if good else "FAILED"
-            print("%s %-5s %-36s %5.1f s  %s" % (verdict, kind, name, time.time() - start, text), flush=True)
+            print("%s %-9s %-36s %5.1f s  %s" % (verdict, kind, name, time.time() - start, text), flush=True)
     print("%d configurations, %d failed" % (ran, failed))
     sys.exit(1 if failed or not ran else 0)
 
