@@ -110,7 +110,7 @@ double error_of(const PrimitiveCase& c, const Kernel& kernel, const Tensors& por
   for (std::size_t i = 0; i < ports.size(); ++i) expected.push_back(ports[i].to(specs[i].dtype).clone());
   const Kernel& trusted = selection().choose(*c.primitive, wide.get(), Device::cpu);
   trusted.run(wide.get(), views_of(expected), {});
-  kernel.run(problem.get(), views_of(got), current_stream(device));
+  launch(kernel, problem.get(), views_of(got), current_stream(device));
   synchronize(device);
   double worst = 0;
   for (std::size_t i = 0; i < ports.size(); ++i) {
@@ -148,7 +148,7 @@ Timing time_kernel(const Candidate& c, const Tensors& ports, Device device, bool
     views.push_back(views_of(rotated.back()));
   }
   const auto run = [&](int i) {
-    c.kernel->run(problem.get(), views[static_cast<std::size_t>(i % sets)], current_stream(device));
+    launch(*c.kernel, problem.get(), views[static_cast<std::size_t>(i % sets)], current_stream(device));
   };
   return time_runs(device, run,
                    device == Device::cpu

@@ -13,6 +13,7 @@ Batch first_of(const Batch& batch, std::int64_t samples) {
   for (Batch::Input& input : part.inputs) {
     input.values.resize(input.values.size() / all * n);
     input.present.resize(n);
+    if (!input.raw.empty()) input.raw.resize(n);
   }
   return part;
 }

@@ -31,29 +31,6 @@ Dataset open_data(const RunConfig& config, const std::string& path, bool labels_
   return open_dataset(path, options);
 }
 
-LoaderOptions plain_options(const RunConfig& config, std::shared_ptr<ImageCache> cache) {
-  LoaderOptions options;
-  options.batch_size = static_cast<int>(config.batch);
-  options.seed = config.seed;
-  options.workers = static_cast<int>(config.workers);
-  options.cache = std::move(cache);
-  return options;
-}
-
-ModelInput model_input(const Batch& batch, const RunConfig& config) {
-  ModelInput input;
-  const auto n = static_cast<std::int64_t>(batch.samples.size());
-  for (const Batch::Input& part : batch.inputs) {
-    const Shape shape{n, config.height, config.width, part.channels};
-    input.images.push_back(
-        Tensor::from<float>(std::span<const float>(part.values), shape, config.model.dtype));
-    const bool all =
-        std::all_of(part.present.begin(), part.present.end(), [](std::uint8_t p) { return p != 0; });
-    input.present.push_back(all ? std::vector<std::uint8_t>{} : part.present);
-  }
-  return input;
-}
-
 Tensor label_tensor(const Batch& batch) {
   return Tensor::from<std::int64_t>(std::span<const std::int64_t>(batch.labels),
                                     {static_cast<std::int64_t>(batch.labels.size())}, Dtype::i64);
@@ -80,7 +57,7 @@ double cross_entropy_of(std::span<const double> logits, std::size_t label) {
 
 }  // namespace
 
-Outcome predict_all(Model& model, Loader& loader, const Dataset& dataset, const RunConfig& config,
+Outcome predict_all(Model& model, Loader& loader, Inputs& inputs, const Dataset& dataset,
                     const std::function<bool(int)>& go_on) {
   NoGrad no_grad;
   model.set_training(false);
@@ -89,7 +66,7 @@ Outcome predict_all(Model& model, Loader& loader, const Dataset& dataset, const 
   Batch batch;
   loader.start(0);
   for (int done = 1; loader.next(batch); ++done) {
-    const Tensor output = model.forward(model_input(batch, config), {.stochastic = false});
+    const Tensor output = model.forward(inputs.of(batch), {.stochastic = false});
     const std::vector<double> all = output.to_doubles();
     for (std::size_t i = 0; i < batch.samples.size(); ++i) {
       const std::span<const double> logits(all.data() + static_cast<std::int64_t>(i) * classes,

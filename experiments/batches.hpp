@@ -10,6 +10,7 @@
 #include "data/loader.hpp"
 #include "data/split.hpp"
 #include "eval/predictions.hpp"
+#include "inputs.hpp"
 #include "models/zoo.hpp"
 #include "run_config.hpp"
 
@@ -20,10 +21,6 @@ InputSpec input_spec(const RunConfig& config);
 /// The set of the config. Where `config` has class names (a trained run's), labels must be among them.
 Dataset open_data(const RunConfig& config, const std::string& path, bool labels_required);
 
-/// Batches in the order given, without augmentation.
-LoaderOptions plain_options(const RunConfig& config, std::shared_ptr<ImageCache> cache);
-
-ModelInput model_input(const Batch& batch, const RunConfig& config);
 Tensor label_tensor(const Batch& batch);
 
 struct Outcome {
@@ -35,7 +32,7 @@ struct Outcome {
 
 /// Predictions of everything in the loader, softmax in double; in inference mode. `go_on` is asked after
 /// every batch with the number done; false stops, and the outcome is not complete.
-Outcome predict_all(Model& model, Loader& loader, const Dataset& dataset, const RunConfig& config,
+Outcome predict_all(Model& model, Loader& loader, Inputs& inputs, const Dataset& dataset,
                     const std::function<bool(int)>& go_on = {});
 
 }  // namespace fovea

@@ -53,8 +53,10 @@ int command_evaluate(const Arguments& arguments) {
   checkpoint = resolve_checkpoint(config.checkpoint, split);
   const std::unique_ptr<Model> model = make_model(config.model);
   folder.load_checkpoint(*model, checkpoint);
-  Loader loader(dataset, split.test, input_spec(config), plain_options(config, nullptr));
-  const Outcome outcome = predict_all(*model, loader, dataset, config);
+  model->to(parse_device(config.device));
+  Inputs inputs(config, dataset);
+  Loader loader(dataset, split.test, input_spec(config), inputs.loader_options(nullptr));
+  const Outcome outcome = predict_all(*model, loader, inputs, dataset);
   const Metrics metrics = metrics_of(outcome, dataset, config);
   fmt::print("{}", line.json() ? metrics_json(metrics) : metrics_table(metrics, config.model.name));
   fmt::print(stderr, "{}: {} samples ({}), {} checkpoint\n", dataset.source, split.test.size(), split.origin,

@@ -13,6 +13,7 @@
 #include "command_line.hpp"
 #include "commands.hpp"
 #include "kernels/primitives.hpp"
+#include "kernels/runtime/device_info.hpp"
 #include "kernels/runtime/names.hpp"
 
 namespace fovea {
@@ -22,7 +23,7 @@ struct Row {
   const Primitive* primitive;
   const Kernel* kernel;
   bool available = false, is_default = false;
-  std::string why;
+  std::string why, where;
 };
 
 struct Support {
@@ -65,7 +66,8 @@ std::vector<Row> rows_of(const Primitive& primitive, Device device) {
   const bool cuda = cuda_available(&why_not);
   for (const Kernel& k : primitive.kernels) {
     const bool available = device_of(k.backend) == Device::cpu || cuda;
-    rows.push_back({&primitive, &k, available, false, available ? "" : why_not});
+    rows.push_back({&primitive, &k, available, false, available ? "" : why_not,
+                    available && device_of(k.backend) == Device::cuda ? device_note() : ""});
   }
   // The default is what dispatch() would take for the cases of this op: most of those in f32, else in f64.
   std::vector<int> chosen(rows.size());
@@ -104,7 +106,9 @@ std::vector<Row> rows_of(const Primitive& primitive, Device device) {
       reason = &row > taken ? fmt::format("after {}", taken->kernel->name)
                             : std::string("before it where it can be used");
     }
-    row.why = reason.empty() || limit.empty() ? reason + limit : reason + "; " + limit;
+    std::vector<std::string_view> parts{reason, limit, row.where};
+    std::erase(parts, "");
+    row.why = fmt::format("{}", fmt::join(parts, "; "));
   }
   return rows;
 }

@@ -77,8 +77,10 @@ int command_predict(const Arguments& arguments) {
   std::iota(all.begin(), all.end(), 0);
   const std::unique_ptr<Model> model = make_model(config.model);
   folder.load_checkpoint(*model, resolve_checkpoint(config.checkpoint, {}));
-  Loader loader(dataset, all, input_spec(config), plain_options(config, nullptr));
-  const Outcome outcome = predict_all(*model, loader, dataset, config);
+  model->to(parse_device(config.device));
+  Inputs inputs(config, dataset);
+  Loader loader(dataset, all, input_spec(config), inputs.loader_options(nullptr));
+  const Outcome outcome = predict_all(*model, loader, inputs, dataset);
   if (line.json()) {
     print_json(outcome, config.class_names);
   } else {

@@ -114,17 +114,25 @@ Tensor gradient_of(const Tensor& tensor) {
 }
 
 std::vector<SafetensorsEntry> run_probe(Model& model, Probe& probe, bool train, bool stochastic,
-                                        std::uint64_t seed) {
+                                        std::uint64_t seed, bool amp) {
   model.set_training(train);
   const ForwardContext context{.stochastic = stochastic, .seed = seed, .step = 0};
+  const auto forward = [&] {
+    ModelInput input = probe.input;
+    if (amp) {
+      for (Tensor& image : input.images) image = cast(image, Dtype::bf16);
+    }
+    return model.forward(input, context);
+  };
+  const auto as_given = [&](const Tensor& tensor) { return tensor.to(model.config().dtype); };
   std::vector<SafetensorsEntry> out;
   if (!probe.labels) {
     NoGrad no_grad;
-    out.push_back(entry_of("logits", model.forward(probe.input, context)));
+    out.push_back(entry_of("logits", as_given(forward())));
   } else {
     for (Tensor& image : probe.input.images) image.set_requires_grad(true);
-    const Tensor logits = model.forward(probe.input, context);
-    out.push_back(entry_of("logits", logits.clone()));
+    const Tensor logits = forward();
+    out.push_back(entry_of("logits", as_given(logits.clone())));
     const Tensor loss = cross_entropy(logits, probe.labels);
     out.push_back(entry_of("loss", loss.clone()));
     loss.backward();
@@ -186,8 +194,11 @@ int command_probe(const Arguments& arguments) {
   if (!config.weights.empty()) load_weights(config.weights, *model, true);
   if (!paths.save_weights.empty()) save_weights(paths.save_weights, *model);
   if (paths.input.empty()) return exit_done;
+  const Device device = parse_device(config.device);
+  model->to(device);
   Probe probe = read_input(paths.input, *model);
-  write_safetensors(paths.output, run_probe(*model, probe, train, stochastic, config.seed));
+  for (Tensor& image : probe.input.images) image = image.to(device);
+  write_safetensors(paths.output, run_probe(*model, probe, train, stochastic, config.seed, config.amp));
   return exit_done;
 }
 

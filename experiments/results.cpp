@@ -14,7 +14,8 @@
 #include "eval/epoch_log.hpp"
 #include "eval/plots.hpp"
 #include "eval/report.hpp"
-#include "kernels/runtime/storage.hpp"
+#include "kernels/runtime/device_info.hpp"
+#include "kernels/runtime/memory.hpp"
 #include "nn/atomic_file.hpp"
 #include "version.hpp"
 
@@ -38,7 +39,7 @@ std::int64_t peak_process_bytes() {
   return std::int64_t{usage.ru_maxrss} * 1024;
 }
 
-std::string stamp_json(const RunConfig& config, const KernelsUsed& kernels) {
+std::string stamp_json(const RunConfig& config, const StepMemory& memory, const KernelsUsed& kernels) {
   nlohmann::ordered_json stamp;
   stamp["fovea"] = version();
   stamp["commit"] = commit();
@@ -47,8 +48,20 @@ std::string stamp_json(const RunConfig& config, const KernelsUsed& kernels) {
   stamp["compiler"] = __VERSION__;
   stamp["device"] = config.device;
   stamp["dtype"] = config.dtype;
+  stamp["amp"] = config.amp;
   stamp["threads"] = config.threads;
-  stamp["peak_memory_bytes"] = {{"tensors", memory_use().peak}, {"process", peak_process_bytes()}};
+  if (config.device == "cuda") stamp["gpu"] = to_string(device_info());
+  stamp["peak_memory_bytes"] = {{"tensors", memory_use(parse_device(config.device)).peak},
+                                {"process", peak_process_bytes()}};
+  if (memory.peak > 0) {
+    stamp["first_step_memory_bytes"] = {{"peak", memory.peak},
+                                        {"sum", memory.sum()},
+                                        {"parameters", memory.parameters},
+                                        {"gradients", memory.gradients},
+                                        {"optimizer", memory.optimizer},
+                                        {"saved_for_backward", memory.saved},
+                                        {"images", memory.images}};
+  }
   stamp["kernels"] = nlohmann::ordered_json::object();
   for (const auto& [primitive, names] : kernels) stamp["kernels"][primitive] = names;
   return stamp.dump(2) + "\n";
@@ -93,7 +106,7 @@ void write_results(const RunFolder& folder, const RunConfig& config, const Datas
                    const Split& split, const Outcome& outcome, const Results& results,
                    const KernelsUsed& kernels) {
   const std::vector<EpochRow> rows = read_epoch_log(folder.file("metrics.jsonl"));
-  const std::string stamp = stamp_json(config, kernels);
+  const std::string stamp = stamp_json(config, results.memory, kernels);
   write_file_atomically(folder.file("metrics.json"), metrics_json(results.metrics));
   write_file_atomically(folder.file("predictions.csv"), predictions_csv(outcome.predictions));
   write_file_atomically(folder.file("stamp.json"), stamp);
@@ -113,10 +126,18 @@ void write_results(const RunFolder& folder, const RunConfig& config, const Datas
   write_report(folder.path(), report);
 }
 
-std::string memory_line() {
+std::string StepMemory::text() const {
+  return fmt::format(
+      "memory of a step: {} at most, of {} in all (parameters {}, gradients {}, optimizer {}, saved for "
+      "backward {}, images {})",
+      bytes_text(peak), bytes_text(sum()), bytes_text(parameters), bytes_text(gradients),
+      bytes_text(optimizer), bytes_text(saved), bytes_text(images));
+}
+
+std::string memory_line(const RunConfig& config) {
   constexpr double mib = 1 << 20;
   return fmt::format("peak memory: tensors {:.0f} MiB, process {:.0f} MiB",
-                     static_cast<double>(memory_use().peak) / mib,
+                     static_cast<double>(memory_use(parse_device(config.device)).peak) / mib,
                      static_cast<double>(peak_process_bytes()) / mib);
 }
 

@@ -15,10 +15,22 @@ namespace fovea {
 /// Which kernels ran, by primitive.
 using KernelsUsed = std::map<std::string, std::set<std::string>>;
 
+/// Device memory of a run's first step, in bytes: the most that lived at once, and what a step needs. Gradients come as
+/// what was saved goes, so the sum may be the larger one.
+struct StepMemory {
+  std::int64_t parameters = 0, gradients = 0, optimizer = 0;
+  std::int64_t saved = 0;   // by the forward for the backward
+  std::int64_t images = 0;  // that stay on the device
+  std::int64_t peak = 0;    // of all tensors, the kernels' scratch included; 0: no step was made
+  std::int64_t sum() const { return parameters + gradients + optimizer + saved + images; }
+  std::string text() const;
+};
+
 struct Results {
   Metrics metrics;
   std::string checkpoint;  // best | last
-  std::string note;        // what a reader must know about these figures; empty: nothing
+  StepMemory memory;
+  std::string note;  // what a reader must know about these figures; empty: nothing
 };
 
 /// The checkpoint that `wanted` (auto, best, last) comes to: auto takes the best, but the last where the
@@ -37,6 +49,6 @@ void write_results(const RunFolder& folder, const RunConfig& config, const Datas
                    const KernelsUsed& kernels);
 
 /// "peak memory: tensors 812 MiB, process 1020 MiB".
-std::string memory_line();
+std::string memory_line(const RunConfig& config);
 
 }  // namespace fovea

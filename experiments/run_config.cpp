@@ -254,7 +254,10 @@ std::vector<ConfigKey> make_keys() {
                                "is also what each epoch validates on (auto)"},
                               {"auto", "best", "last"}),
       integer<PLACE(resamples)>({"resamples", "", "", "of the bootstrap intervals"}, 0, 1000000),
-      boolean<PLACE(amp)>({"amp", "--amp", "", "mixed precision (needs a CUDA device)"}),
+      boolean<PLACE(amp)>({"amp", "--amp", "",
+                           "mixed precision: bf16 activations, fp32 weights (on a CUDA device, or with "
+                           "--backend simt)",
+                           model}),
       integer<PLACE(workers)>({"workers", "--workers", "N", "threads that decode images (1)"}, 1, 256),
       text<PLACE(device)>({"device", "--device", "", "(auto)", every}, {"auto", "cpu", "cuda"}),
       text<PLACE(dtype)>({"dtype", "--dtype", "", "(f32)", every}, {"f32", "bf16", "f64"}),
@@ -421,8 +424,11 @@ void set_assignment(RunConfig& config, std::string_view assignment) {
 void resolve(RunConfig& config) {
   if (!config.data.empty()) config.data = absolute(config.data);
   if (!config.weights.empty()) config.weights = absolute(config.weights);
-  if (config.amp || config.dtype == "bf16") {
-    fail_usage("mixed precision needs a CUDA device; on the CPU leave out --amp and use --dtype f32 or f64");
+  if (config.dtype == "bf16") {
+    fail_usage("weights are f32 or f64; --amp computes in bf16 with f32 weights, on a CUDA device");
+  }
+  if (config.amp && config.dtype != "f32") {
+    fail_usage(fmt::format("--amp keeps weights of f32, not {}; leave out one of the two", config.dtype));
   }
   config.model.dtype = parse_dtype(config.dtype);
   config.model.seed = config.seed;
@@ -432,6 +438,9 @@ void resolve(RunConfig& config) {
 void apply_to_process(RunConfig& config, DeviceUse use) {
   const Device device = resolve_device(config.device, use);
   config.device = name_of(device);
+  if (config.amp && device == Device::cpu && config.backend != "simt") {
+    fail_usage("--amp needs a CUDA device; on the CPU leave it out, or use --backend simt");
+  }
   set_memory_limit(device, config.memory_limit);
   set_debug(config.debug);
   if (config.threads > 0) omp_set_num_threads(static_cast<int>(config.threads));

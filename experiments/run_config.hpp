@@ -52,7 +52,7 @@ struct RunConfig {
   std::uint64_t seed = 0;
   std::string dtype = "f32";
   std::string device = "auto";
-  bool amp = false;
+  bool amp = false;                  // bf16 activations, f32 weights
   std::int64_t threads = 0;          // 0: all processors
   std::int64_t workers = 1;          // decoding threads
   std::vector<std::string> kernels;  // forced, OP=NAME

@@ -14,9 +14,9 @@
 namespace fovea {
 namespace {
 
-// Keys that change how fast a run is, not what it comes to.
+// Keys that change how fast a run is, and, of the device, the order of its sums, but not what it is.
 bool may_change(const std::string& key) {
-  return key == "workers" || key == "memory_limit" || key == "debug";
+  return key == "device" || key == "workers" || key == "memory_limit" || key == "debug";
 }
 
 // A run goes on as it began; anything typed beside --resume may only repeat its configuration.
@@ -94,7 +94,7 @@ int run_training(const CommandLine& line, RunConfig config, const RunFolder& fol
   fmt::print(stderr, "held-out part: {} samples ({}), {} checkpoint\n", split.test.size(), split.origin,
              results->checkpoint);
   if (!results->note.empty()) fmt::print(stderr, "note: {}\n", results->note);
-  fmt::print(stderr, "{}\nfiles and pictures: {} (report.html)\n", memory_line(), folder.path());
+  fmt::print(stderr, "{}\nfiles and pictures: {} (report.html)\n", memory_line(config), folder.path());
   return exit_done;
 }
 

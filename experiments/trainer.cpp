@@ -9,6 +9,7 @@
 #include <optional>
 #include <span>
 
+#include "autograd/engine.hpp"
 #include "batch_fit.hpp"
 #include "data/csv.hpp"
 #include "eval/epoch_log.hpp"
@@ -26,16 +27,22 @@ double now_s() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-LoaderOptions training_options(const RunConfig& config, std::shared_ptr<ImageCache> cache) {
-  LoaderOptions options = plain_options(config, std::move(cache));
+LoaderOptions training_options(const RunConfig& config, LoaderOptions options) {
   options.training = true;
   if (config.augmented) options.augment = config.augment;
   return options;
 }
 
+std::vector<int> used_in_epochs(const Split& split) {
+  std::vector<int> samples = split.train;
+  samples.insert(samples.end(), split.validation.begin(), split.validation.end());
+  return samples;
+}
+
 std::unique_ptr<Model> checked_model(const RunConfig& config) {
   std::unique_ptr<Model> model = make_model(config.model);
   model->check_input_size(config.height, config.width);
+  model->to(parse_device(config.device));
   return model;
 }
 
@@ -85,8 +92,9 @@ CrossEntropyOptions loss_of(const RunConfig& config, const Dataset& dataset, con
   options.label_smoothing = config.label_smoothing;
   const std::vector<double> weights = class_weights(config, dataset, split);
   if (!weights.empty()) {
-    options.class_weights = Tensor::from<double>(
-        std::span<const double>(weights), {static_cast<std::int64_t>(weights.size())}, config.model.dtype);
+    options.class_weights =
+        Tensor::from<double>(std::span<const double>(weights), {static_cast<std::int64_t>(weights.size())},
+                             config.model.dtype, parse_device(config.device));
   }
   return options;
 }
@@ -109,6 +117,13 @@ std::string fingerprint(const Dataset& dataset, const Split& split) {
   return fmt::format("{:016x}", hash);
 }
 
+std::int64_t bytes_of(const Tensor& tensor) { return tensor ? tensor.view().bytes() : 0; }
+
+void check_loss(double loss, std::int64_t step) {
+  if (std::isfinite(loss)) return;
+  fail(fmt::format("the loss is {} at step {}; try a lower --lr or --clip 1", loss, step));
+}
+
 void add_kernels(const TraceTotals& totals, KernelsUsed& used) {
   for (const auto& [key, row] : totals.rows()) used[key.first].insert(key.second);
 }
@@ -117,16 +132,20 @@ void add_kernels(const TraceTotals& totals, KernelsUsed& used) {
 
 Trainer::Trainer(const RunConfig& config, const Dataset& dataset, const Split& split, RunFolder folder)
     : config_(config),
+      device_(parse_device(config.device)),
       dataset_(dataset),
       split_(split),
       folder_(std::move(folder)),
       model_(checked_model(config)),
       optimizer_(model_->parameters(), config.optimizer),
-      cache_(std::make_shared<ImageCache>(default_cache_bytes)),
-      training_(dataset, split.train, input_spec(config), training_options(config, cache_)),
-      validation_(dataset, split.validation, input_spec(config), plain_options(config, cache_)),
+      inputs_(config, dataset),
+      cache_(std::make_shared<ImageCache>(inputs_.keep(used_in_epochs(split)) ? 0 : default_cache_bytes)),
+      training_(dataset, split.train, input_spec(config),
+                training_options(config, inputs_.loader_options(cache_))),
+      validation_(dataset, split.validation, input_spec(config), inputs_.loader_options(cache_)),
       schedule_(schedule_of(config, training_.batches())),
-      loss_(loss_of(config, dataset, split)) {
+      loss_(loss_of(config, dataset, split)),
+      results_(device_) {
   learning_rate_at(schedule_, 0);  // refuses what makes no sense before any work is done
   position_.data = fingerprint(dataset, split);
 }
@@ -187,6 +206,7 @@ bool Trainer::train_epoch() {
   Batch batch;
   while (position_.batch < training_.batches()) {
     if (interrupted()) {
+      look_at_results(0);
       position_.seconds = seconds_now();
       return false;
     }
@@ -195,11 +215,14 @@ bool Trainer::train_epoch() {
       TraceTotals totals;
       step_or_explain(batch);
       add_kernels(totals, kernels_);
+      memory_.peak = memory_use(device_).peak;
+      progress_.note(memory_.text());
     } else {
       step_or_explain(batch);
     }
     show_progress();
   }
+  look_at_results(0);
   return true;
 }
 
@@ -218,44 +241,79 @@ void Trainer::step_or_explain(const Batch& batch) {
 Tensor Trainer::forward_backward(const Batch& batch) {
   optimizer_.zero_grad();
   const Tensor logits = model_->forward(
-      model_input(batch, config_),
+      inputs_.of(batch),
       {.stochastic = true, .seed = config_.seed, .step = static_cast<std::uint64_t>(position_.step)});
   const Tensor loss = cross_entropy(logits, label_tensor(batch), loss_);
-  last_loss_ = loss.item();
-  if (!std::isfinite(last_loss_)) {
-    fail(fmt::format("the loss is {} at step {}; try a lower --lr or --clip 1", last_loss_,
-                     position_.step + 1));
-  }
+  if (steps_here_ == 0) memory_.saved = saved_bytes(loss, model_tensors());
+  if (device_ == Device::cpu) check_loss(loss.item(), position_.step + 1);
   loss.backward();
   return loss;
 }
 
+// Parameters and buffers, and the bf16 copies of parameters.
+std::vector<Tensor> Trainer::model_tensors() const {
+  std::vector<Tensor> tensors;
+  for (const NamedTensor& named : model_->state()) {
+    tensors.push_back(named.tensor);
+    if (named.tensor.kept_shadow()) tensors.push_back(named.tensor.kept_shadow());
+  }
+  return tensors;
+}
+
+// What stays from step to step, after the first one's backward.
+void Trainer::measure_step() {
+  for (const Tensor& tensor : model_tensors()) {
+    memory_.parameters += bytes_of(tensor);
+    memory_.gradients += bytes_of(tensor.grad());
+  }
+  for (const NamedTensor& named : optimizer_.state()) memory_.optimizer += bytes_of(named.tensor);
+  memory_.images = inputs_.kept_bytes();
+}
+
 void Trainer::train_step(const Batch& batch) {
   const auto n = static_cast<std::int64_t>(batch.samples.size());
-  forward_backward(batch);
+  const Tensor loss = forward_backward(batch);
+  if (steps_here_ == 0) measure_step();
   learning_rate_ = learning_rate_at(schedule_, position_.step);
-  optimizer_.step(learning_rate_);
+  if (device_ == Device::cpu) {
+    optimizer_.step(learning_rate_);
+    account({.step = position_.step + 1, .samples = n, .loss = loss.item()});
+  } else {
+    results_.put(position_.step + 1, n, loss, optimizer_.start_step(learning_rate_));
+    look_at_results(1);
+  }
   ++position_.step;
   ++position_.batch;
   ++steps_here_;
-  position_.samples += n;
-  position_.loss_sum += last_loss_ * static_cast<double>(n);
+}
+
+void Trainer::look_at_results(std::size_t behind) {
+  while (const std::optional<StepResult> result = results_.take(behind)) {
+    check_loss(result->loss, result->step);
+    Optimizer::check_norm(result->squares, result->step);
+    account(*result);
+  }
+}
+
+void Trainer::account(const StepResult& result) {
+  last_loss_ = result.loss;
+  position_.samples += result.samples;
+  position_.loss_sum += result.loss * static_cast<double>(result.samples);
 }
 
 // Without an update, so that what is tried has the same parameters each time. Twice, since the second step begins
 // with the workspace that the first one's kernels made.
 std::optional<std::int64_t> Trainer::peak_of_step(const Batch& batch) {
-  const Device device = parse_device(config_.device);
   optimizer_.zero_grad();
   Workspace::release();
-  reset_peak_memory(device);
+  reset_peak_memory(device_);
   try {
     forward_backward(batch);
     forward_backward(batch);
   } catch (const OutOfMemory&) {
     return std::nullopt;
   }
-  return memory_use(device).peak;
+  return memory_use(device_).peak;
 }
 
 void Trainer::fail_memory(const OutOfMemory& error, const Batch& batch) {
@@ -294,7 +352,7 @@ bool Trainer::is_better(const Outcome& v) const {
 bool Trainer::end_epoch() {
   const double trained = seconds_now();
   optimizer_.zero_grad();
-  const Outcome validation = predict_all(*model_, validation_, dataset_, config_, [&](int done) {
+  const Outcome validation = predict_all(*model_, validation_, inputs_, dataset_, [&](int done) {
     progress_.update(fmt::format("epoch {}/{}  validation {}/{}", position_.epoch + 1, config_.epochs, done,
                                  validation_.batches()));
     return !interrupted();
@@ -342,14 +400,16 @@ std::optional<Results> Trainer::finish() {
   results.checkpoint = resolve_checkpoint(config_.checkpoint, split_);
   results.note = checkpoint_note(results.checkpoint, split_);
   folder_.load_checkpoint(*model_, results.checkpoint);
-  Loader held_out(dataset_, split_.test, input_spec(config_), plain_options(config_, cache_));
+  Inputs inputs(config_, dataset_);
+  Loader held_out(dataset_, split_.test, input_spec(config_), inputs.loader_options(cache_));
   TraceTotals totals;
-  const Outcome outcome = predict_all(*model_, held_out, dataset_, config_, [&](int done) {
+  const Outcome outcome = predict_all(*model_, held_out, inputs, dataset_, [&](int done) {
     progress_.update(fmt::format("held-out part {}/{}", done, held_out.batches()));
     return !interrupted();
   });
   if (!outcome.complete) return std::nullopt;
   add_kernels(totals, kernels_);
+  results.memory = memory_;
   results.metrics = metrics_of(outcome, dataset_, config_);
   write_results(folder_, config_, dataset_, split_, outcome, results, kernels_);
   return results;

@@ -1,6 +1,7 @@
 // Trainer: the epochs of one run, from wherever the run stands.
 //
-// A step is forward, cross-entropy, backward, update; an epoch ends with a pass over the validation part, a
+// A step is forward, cross-entropy, backward, update. On a device the host gives it all its work and looks at the loss
+// and the gradient norm of the step before, so that neither waits for the other; an epoch ends with a pass over the validation part, a
 // row of metrics.jsonl and a checkpoint. Nothing outside (model, optimizer, Position) changes what comes
 // next, so a run that goes on from a checkpoint gives the same bytes as one that never stopped.
 #pragma once
@@ -16,6 +17,7 @@
 #include "progress.hpp"
 #include "results.hpp"
 #include "run_folder.hpp"
+#include "step_results.hpp"
 
 namespace fovea {
 
@@ -28,7 +30,8 @@ class Trainer {
   bool resume();
   /// Begins a run: pretrained weights, an empty log.
   void begin();
-  /// All epochs that are left. False where a signal stopped it: the state is saved then.
+  /// All epochs that are left. Error, before anything is saved, where a loss or a gradient norm is not finite. False
+  /// where a signal stopped it: the state is saved then.
   bool run();
   /// The held-out part with the checkpoint that the config asks for, written to the folder. Nothing where a
   /// signal stopped it.
@@ -42,6 +45,10 @@ class Trainer {
   void step_or_explain(const Batch& batch);
   void train_step(const Batch& batch);
   Tensor forward_backward(const Batch& batch);
+  void look_at_results(std::size_t behind);
+  void account(const StepResult& result);
+  void measure_step();
+  std::vector<Tensor> model_tensors() const;
   std::optional<std::int64_t> peak_of_step(const Batch& batch);
   [[noreturn]] void fail_memory(const OutOfMemory& error, const Batch& batch);
   bool is_better(const Outcome& validation) const;
@@ -51,16 +58,20 @@ class Trainer {
   double seconds_now() const;
 
   RunConfig config_;
+  Device device_;
   const Dataset& dataset_;
   const Split& split_;
   RunFolder folder_;
   std::unique_ptr<Model> model_;
   Optimizer optimizer_;
+  Inputs inputs_;
   std::shared_ptr<ImageCache> cache_;
   Loader training_, validation_;
   ScheduleOptions schedule_;
   CrossEntropyOptions loss_;
   Position position_;
+  StepResults results_;
+  StepMemory memory_;  // of the first step
   Progress progress_;
   KernelsUsed kernels_;
   double learning_rate_ = 0;  // of the last step

@@ -2,11 +2,9 @@
 // protected outside the stand-in's own calls), streams that note what they were given, captures, and failures on
 // demand. It defines all of device_api.hpp, so it takes the place of the build's own.
 #include <gtest/gtest.h>
-#include <sys/mman.h>
 
 #include <cmath>
-#include <cstring>
-#include <map>
+#include <cstdlib>
 #include <set>
 #include <string>
 
@@ -16,36 +14,28 @@
 #include "kernels/runtime/debug.hpp"
 #include "kernels/runtime/device_api.hpp"
 #include "kernels/runtime/memory.hpp"
+#include "kernels/runtime/protected_memory.hpp"
 #include "kernels/runtime/running.hpp"
+#include "kernels/runtime/stream.hpp"
 
 namespace fovea {
 namespace {
 
 struct StandIn {
-  std::map<void*, std::size_t> blocks;  // to the bytes mapped
+  ProtectedMemory memory{64 << 20};
   std::set<void*> streams{nullptr};
   std::vector<std::string> log;
-  std::int64_t capacity = 64 << 20, used = 0;
   std::uintptr_t next = 1;
   int failing = 0;  // the status of the next synchronize
   bool capturing = false;
 
   void* handle() { return reinterpret_cast<void*>(next++); }
   std::string name(void* stream) { return std::to_string(reinterpret_cast<std::uintptr_t>(stream)); }
-  void protect(int access) {
-    for (const auto& [data, bytes] : blocks) mprotect(data, bytes, access);
-  }
 };
 StandIn& device() {
   static StandIn* const instance = new StandIn;
   return *instance;
 }
-
-// While it lives, code runs on the device and may touch its memory.
-struct OnDevice {
-  OnDevice() { device().protect(PROT_READ | PROT_WRITE); }
-  ~OnDevice() { device().protect(PROT_NONE); }
-};
 
 }  // namespace
 
@@ -59,6 +49,7 @@ DriverAnswer ask_driver() {
   answer.major = 9;
   return answer;
 }
+bool is_emulated() { return false; }
 DeviceInfo info() {
   DeviceInfo info;
   info.name = "stand-in";
@@ -67,34 +58,28 @@ DeviceInfo info() {
 
 void* allocate(std::int64_t bytes, void* stream) {
   EXPECT_TRUE(device().streams.contains(stream));
-  if (device().used + bytes > device().capacity) return nullptr;
-  const std::size_t mapped = (static_cast<std::size_t>(bytes) + 4095) / 4096 * 4096;
-  void* data = mmap(nullptr, mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  device().blocks[data] = mapped;
-  device().used += bytes;
+  void* const data = device().memory.allocate(bytes);
+  if (data == nullptr) return nullptr;
   device().log.push_back("allocate on " + device().name(stream));
   return data;
 }
 void release(void* data, void* stream) {
   EXPECT_TRUE(device().streams.contains(stream)) << "memory was given back on a stream that is gone";
-  const auto it = device().blocks.find(data);
-  if (it == device().blocks.end()) check_cuda(1, "cudaFreeAsync(data)", __FILE__, __LINE__);
-  munmap(data, it->second);
-  device().blocks.erase(it);
+  if (!device().memory.release(data)) check_cuda(1, "cudaFreeAsync(data)", __FILE__, __LINE__);
   device().log.push_back("release on " + device().name(stream));
 }
 void memory(std::int64_t& free_bytes, std::int64_t& total_bytes) {
-  free_bytes = device().capacity - device().used;
-  total_bytes = device().capacity;
+  total_bytes = device().memory.capacity();
+  free_bytes = total_bytes - device().memory.used();
 }
-void copy(void* to, const void* from, std::int64_t bytes, void*) {
-  const OnDevice scope;
-  std::memmove(to, from, static_cast<std::size_t>(bytes));
-}
+void* allocate_pinned(std::int64_t bytes) { return std::malloc(static_cast<std::size_t>(bytes)); }
+void release_pinned(void* data) { std::free(data); }
+void copy(void* to, const void* from, std::int64_t bytes, void*) { device().memory.copy(to, from, bytes); }
 void fill(void* data, unsigned char byte, std::int64_t bytes, void*) {
-  const OnDevice scope;
-  std::memset(data, byte, static_cast<std::size_t>(bytes));
+  device().memory.fill(data, byte, bytes);
 }
+void begin_kernel() { device().memory.open(); }
+void end_kernel() noexcept { device().memory.close(); }
 void* make_stream() {
   void* const stream = device().handle();
   device().streams.insert(stream);
@@ -146,7 +131,6 @@ int missing = 0, beyond = 0;  // planted faults of the kernel below
 
 void double_on_device(const ToyProblem& p, Ports ports, Stream stream) {
   given = stream;
-  const OnDevice scope;
   visit_any(p.dtype, [&](auto zero) {
     using T = decltype(zero);
     const T* x = ports[0].as<T>();
@@ -179,7 +163,7 @@ class DeviceTest : public ::testing::Test {
     set_memory_limit(Device::cuda, 0);
     missing = beyond = 0;
     EXPECT_EQ(memory_use(Device::cuda).current, 0) << "everything was given back";
-    EXPECT_TRUE(device().blocks.empty());
+    EXPECT_TRUE(device().memory.blocks() == 0);
   }
 };
 
@@ -209,6 +193,32 @@ TEST_F(DeviceTest, TensorsMoveAndCompute) {
   }
   EXPECT_EQ(Tensor::full({}, 4, Dtype::i64, Device::cuda).item(), 4);
   EXPECT_EQ(Tensor::zeros({0}, Dtype::f32, Device::cuda).to_doubles().size(), 0u);
+}
+
+TEST_F(DeviceTest, CopiesThatTheHostDoesNotWaitFor) {
+  const std::vector<float> values{1, -2, 3.5};
+  const Tensor x = Tensor::from<float>(values, {3}, Dtype::f32);
+  for (const Device where : {Device::cpu, Device::cuda}) {
+    const PinnedMemory there({3}, Dtype::f32, where), back({3}, Dtype::f32, where);
+    copy(there.view(), x.view());
+    Tensor y = Tensor::zeros({3}, Dtype::f32, where);
+    copy_async(y.view(), there.view());
+    copy_async(back.view(), y.view());
+    Event arrived(where);
+    arrived.record(current_stream(where));
+    arrived.synchronize();
+    EXPECT_EQ(std::vector<float>(back.view().as<float>(), back.view().as<float>() + 3), values);
+  }
+}
+
+TEST(DeviceDeathTest, HostCodeThatTouchesDeviceMemoryFaults) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_DEATH(
+      {
+        const Tensor x = Tensor::zeros({3}, Dtype::f32, Device::cuda);
+        *x.data<float>() = 1;
+      },
+      "");
 }
 
 TEST_F(DeviceTest, KernelsGetTheCurrentStream) {
@@ -266,10 +276,10 @@ TEST_F(DeviceTest, GraphsCaptureAndReplay) {
     dispatch(toy, {.count = 2}, {x.view(), y.view()});
     const Tensor scratch = x.clone();
     old = {};  // made before: must not become part of the graph
-    EXPECT_EQ(device().blocks.size(), 4u);
+    EXPECT_EQ(device().memory.blocks(), 4u);
   });
   EXPECT_TRUE(captured);
-  EXPECT_EQ(device().blocks.size(), 2u) << "given back after the capture";
+  EXPECT_EQ(device().memory.blocks(), 2u) << "given back after the capture";
   graph.replay(current_stream(Device::cuda));
   EXPECT_EQ(device().log.back(), "graph on 0");
   int runs = 0;
@@ -292,8 +302,8 @@ TEST_F(DeviceTest, CapturesRefuseWhatCannotBeReplayed) {
             }),
             "1 blocks of memory made inside a graph capture outlive it; make them before the capture");
   kept = {};  // was never there: nothing is given back
-  EXPECT_EQ(device().blocks.size(), 1u);
-  device().blocks.clear();
+  EXPECT_EQ(device().memory.blocks(), 1u);
+  device().memory.release_all();
   EXPECT_NO_THROW(Graph(Device::cuda, [] {})) << "a capture that failed leaves nothing behind";
 }
 
@@ -314,14 +324,14 @@ TEST_F(DeviceTest, ErrorsFoundLaterSayWhatRan) {
 }
 
 TEST_F(DeviceTest, OutOfMemory) {
-  device().used = device().capacity - 100;
+  void* const rest = device().memory.allocate(device().memory.capacity() - 100);
   EXPECT_EQ(device_memory_info(Device::cuda).free, 100);
   std::string message = message_of([] { Tensor::zeros({5, 7}, Dtype::bf16, Device::cuda).to(Dtype::f32); });
   EXPECT_TRUE(
       message.starts_with("out of memory on cuda: a tensor of 5x7 f32 needs 140 bytes, and 70 bytes of "
                           "64.0 MiB are in use"))
       << message;
-  device().used = 0;
+  device().memory.release(rest);
   set_memory_limit(Device::cuda, 1000);
   EXPECT_EQ(device_memory_info(Device::cuda).total, 1000);
   message = message_of([] { Tensor::zeros({1001}, Dtype::u8, Device::cuda); });

@@ -177,5 +177,27 @@ TEST(Engine, AWrongGradientShapeNamesTheNode) {
             std::string::npos);
 }
 
+TEST(Engine, CountsWhatItSaved) {
+  Tensor a = leaf({1, 2, 3}), b = leaf({4, 5, 6});
+  const Tensor product = multiply(a, b);        // saves both
+  const Tensor y = multiply(product, product);  // saves the product, twice
+  const std::int64_t bytes = 3 * static_cast<std::int64_t>(sizeof(double));
+  EXPECT_EQ(saved_bytes(y), 3 * bytes);
+  EXPECT_EQ(saved_bytes(y, {a, b}), bytes);
+  EXPECT_EQ(saved_bytes(a), 0);
+}
+
+TEST(Engine, CastsThereAndBack) {
+  Tensor a = Tensor::from<double>(Values{1, 1.0 / 3}, {2}, Dtype::f32);
+  a.set_requires_grad(true);
+  const Tensor y = cast(a, Dtype::bf16);
+  EXPECT_EQ(y.dtype(), Dtype::bf16);
+  EXPECT_EQ(y.to_doubles(), (Values{1, 0.333984375}));
+  y.backward(Tensor::full({2}, 1.0 / 3, Dtype::bf16));
+  EXPECT_EQ(a.grad().dtype(), Dtype::f32);
+  EXPECT_EQ(a.grad().to_doubles(), (Values{0.333984375, 0.333984375}));
+  EXPECT_EQ(cast(a, Dtype::f32).storage(), a.storage());
+}
+
 }  // namespace
 }  // namespace fovea

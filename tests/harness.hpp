@@ -13,6 +13,7 @@
 
 #include "cases/case.hpp"
 #include "kernels/primitives.hpp"
+#include "kernels/runtime/launch.hpp"
 #include "kernels/runtime/memory.hpp"
 #include "simt/core.hpp"
 
@@ -195,7 +196,7 @@ inline KernelRun run_kernel(const cases::PrimitiveCase& c, const Kernel& kernel,
   }
   {
     const Watched watched(kernel, specs, given_views);
-    kernel.run(problem.get(), given_views, current_stream(device));
+    launch(kernel, problem.get(), given_views, current_stream(device));
   }
   for (Guarded& b : buffers) b.take_back();
 

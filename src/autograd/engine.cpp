@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <set>
 #include <unordered_map>
 #include <utility>
 
@@ -67,6 +68,28 @@ Tensor record(const char* name, Tensor output, const std::vector<Tensor>& inputs
   meta->dtype = output.dtype();
   meta->node = std::move(node);
   return with_meta(std::move(output), std::move(meta));
+}
+
+std::int64_t saved_bytes(const Tensor& root, const std::vector<Tensor>& besides) {
+  std::set<const Storage*> seen;
+  for (const Tensor& t : besides) seen.insert(t.storage().get());
+  std::set<const GradMeta*> visited{root.meta().get()};
+  std::vector<const GradMeta*> stack{root.meta().get()};
+  std::int64_t bytes = 0;
+  while (!stack.empty()) {
+    const GradMeta* meta = stack.back();
+    stack.pop_back();
+    if (meta == nullptr || meta->node == nullptr) continue;
+    for (const Saved& saved : meta->node->saved) {
+      if (!saved.tensor()) continue;
+      const Storage* storage = saved.tensor().storage().get();
+      if (seen.insert(storage).second) bytes += storage->bytes();
+    }
+    for (const auto& input : meta->node->inputs) {
+      if (visited.insert(input.get()).second) stack.push_back(input.get());
+    }
+  }
+  return bytes;
 }
 
 Tensor reuse_or_empty(const Tensor& dy) {
@@ -167,8 +190,9 @@ class Walk {
 
   void pass(const Node& node, const GradMeta& input, Tensor gradient) {
     if (gradient.shape() != input.shape || gradient.dtype() != input.dtype) {
-      fail(fmt::format("backward of '{}' returned a gradient of {} for an input of {}", node.name,
-                       to_string(gradient.shape()), to_string(input.shape)));
+      fail(fmt::format("backward of '{}' returned a gradient of {} {} for an input of {} {}", node.name,
+                       to_string(gradient.shape()), name_of(gradient.dtype()), to_string(input.shape),
+                       name_of(input.dtype)));
     }
     accumulate(pending_[&input], std::move(gradient));
   }

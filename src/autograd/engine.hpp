@@ -24,6 +24,7 @@ class Saved {
   Saved() = default;
   Saved(const Tensor& tensor);  // NOLINT: implicit, so that save lists read as lists of tensors
   const Tensor& get(const char* node_name) const;
+  const Tensor& tensor() const { return tensor_; }
   void release() { tensor_ = {}; }
 
  private:
@@ -67,6 +68,9 @@ Tensor record(const char* name, Tensor output, const std::vector<Tensor>& inputs
 
 /// Whether record() of these inputs would record: functions then keep what backward needs.
 bool will_record(const std::vector<Tensor>& inputs);
+
+/// Bytes that the graph behind `root` keeps for its backward: each Storage once, without those of `besides`.
+std::int64_t saved_bytes(const Tensor& root, const std::vector<Tensor>& besides = {});
 
 /// `dy` where its bytes may be overwritten, else an empty tensor of its shape.
 Tensor reuse_or_empty(const Tensor& dy);

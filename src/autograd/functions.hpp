@@ -1,6 +1,10 @@
 // Functions: the differentiable operations. Each names the primitives of its forward and backward and what it
 // saves; everything about shapes is checked by the primitives' Problems.
 //
+// Types: an op has that of its first input, with small tensors (biases, statistics, gradients of parameters, losses)
+// of param_dtype(). In bf16 filters are given as fp32 masters, of which the op reads the bf16 copy
+// (Tensor::bf16_shadow); all gradients of parameters are then fp32.
+//
 // Shapes: images N,H,W,C; filters K,R,S,C/groups; matrices rows x columns. An undefined Tensor is an absent
 // option.
 #pragma once
@@ -49,6 +53,9 @@ Tensor max_pool(const Tensor& x, const PoolOptions& options);
 Tensor avg_pool(const Tensor& x, const PoolOptions& options);
 /// N,H,W,C -> N,C
 Tensor global_avg_pool(const Tensor& x);
+
+/// The same values in another floating type, as near as it has them.
+Tensor cast(const Tensor& x, Dtype dtype);
 
 Tensor relu(const Tensor& x);
 Tensor sigmoid(const Tensor& x);

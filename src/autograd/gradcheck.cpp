@@ -116,8 +116,10 @@ double directional_check(const std::function<Tensor()>& loss, const std::vector<
   }
   const auto at = [&](double step) {
     for (std::size_t i = 0; i < parameters.size(); ++i) {
-      double* values = parameters[i].data<double>();
-      for (std::size_t j = 0; j < origins[i].size(); ++j) values[j] = origins[i][j] + step * directions[i][j];
+      std::vector<double> values = origins[i];
+      for (std::size_t j = 0; j < values.size(); ++j) values[j] += step * directions[i][j];
+      Tensor p = parameters[i];
+      p.copy_from(Tensor::from<double>(values, p.shape(), p.dtype()));
     }
     NoGrad no_grad;
     return loss().item();

@@ -17,6 +17,8 @@ struct Tensor::Impl {
   Shape shape;
   Dtype dtype = Dtype::f32;
   std::shared_ptr<GradMeta> meta;
+  Tensor shadow;
+  std::uint32_t shadow_version = 0;  // of the storage, as the shadow has it
 };
 
 namespace {
@@ -61,7 +63,7 @@ Tensor Tensor::full(const Shape& shape, double value, Dtype dtype, Device device
 }
 
 template <class T>
-Tensor Tensor::from(std::span<const T> values, const Shape& shape, Dtype dtype) {
+Tensor Tensor::from(std::span<const T> values, const Shape& shape, Dtype dtype, Device device) {
   if (static_cast<std::int64_t>(values.size()) != shape.numel()) {
     fail(fmt::format("{} values do not fill a tensor of {}", values.size(), to_string(shape)));
   }
@@ -71,13 +73,13 @@ Tensor Tensor::from(std::span<const T> values, const Shape& shape, Dtype dtype) 
     To* to = t.data<To>();
     for (std::size_t i = 0; i < values.size(); ++i) to[i] = static_cast<To>(values[i]);
   });
-  return t;
+  return t.to(device);
 }
-template Tensor Tensor::from<float>(std::span<const float>, const Shape&, Dtype);
-template Tensor Tensor::from<double>(std::span<const double>, const Shape&, Dtype);
-template Tensor Tensor::from<std::int64_t>(std::span<const std::int64_t>, const Shape&, Dtype);
-template Tensor Tensor::from<std::uint8_t>(std::span<const std::uint8_t>, const Shape&, Dtype);
-template Tensor Tensor::from<simt::bf16>(std::span<const simt::bf16>, const Shape&, Dtype);
+template Tensor Tensor::from<float>(std::span<const float>, const Shape&, Dtype, Device);
+template Tensor Tensor::from<double>(std::span<const double>, const Shape&, Dtype, Device);
+template Tensor Tensor::from<std::int64_t>(std::span<const std::int64_t>, const Shape&, Dtype, Device);
+template Tensor Tensor::from<std::uint8_t>(std::span<const std::uint8_t>, const Shape&, Dtype, Device);
+template Tensor Tensor::from<simt::bf16>(std::span<const simt::bf16>, const Shape&, Dtype, Device);
 
 const Shape& Tensor::shape() const { return impl_->shape; }
 Dtype Tensor::dtype() const { return impl_->dtype; }
@@ -150,6 +152,34 @@ void Tensor::fill(double value) {
   });
   if (device() != Device::cpu) copy(view(), on_host.view());
   ++impl_->storage->version;
+}
+
+void Tensor::move_to(Device device) {
+  if (device == this->device()) return;
+  impl_->storage = to(device).storage();
+  impl_->shadow = {};
+  zero_grad();
+}
+
+Tensor Tensor::bf16_shadow() const {
+  if (dtype() != Dtype::f32) {
+    fail(fmt::format("a bf16 copy is kept of tensors of f32, not of {}", name_of(dtype())));
+  }
+  const bool made = bool(impl_->shadow);
+  if (!made) impl_->shadow = empty(shape(), Dtype::bf16, device());
+  if (!made || impl_->shadow_version != impl_->storage->version) {
+    copy(impl_->shadow.view(), to(Dtype::bf16).view());
+    mark_shadow_fresh();
+  }
+  return impl_->shadow;
+}
+
+Tensor Tensor::kept_shadow() const { return impl_->shadow; }
+
+void Tensor::mark_shadow_fresh() const {
+  if (!impl_->shadow) return;
+  impl_->shadow_version = impl_->storage->version;
+  ++impl_->shadow.storage()->version;
 }
 
 const std::shared_ptr<GradMeta>& Tensor::meta() const {

@@ -27,10 +27,12 @@ class Tensor {
   static Tensor empty(const Shape& shape, Dtype dtype, Device device = Device::cpu);
   static Tensor zeros(const Shape& shape, Dtype dtype, Device device = Device::cpu);
   static Tensor full(const Shape& shape, double value, Dtype dtype, Device device = Device::cpu);
-  static Tensor scalar(double value, Dtype dtype) { return full({}, value, dtype); }
-  /// Copies to the CPU; values are converted to dtype. Throws Error where the count does not match the shape.
+  static Tensor scalar(double value, Dtype dtype, Device device = Device::cpu) {
+    return full({}, value, dtype, device);
+  }
+  /// Copies; values are converted to dtype. Throws Error where the count does not match the shape.
   template <class T>
-  static Tensor from(std::span<const T> values, const Shape& shape, Dtype dtype);
+  static Tensor from(std::span<const T> values, const Shape& shape, Dtype dtype, Device device = Device::cpu);
 
   explicit operator bool() const { return impl_ != nullptr; }
   const Shape& shape() const;
@@ -55,6 +57,15 @@ class Tensor {
   Tensor detach() const;                 // the same bytes outside the graph
   void copy_from(const Tensor& source);  // in place, same shape and dtype, from any device
   void fill(double value);               // in place
+  /// In place: every handle of this tensor has its bytes there, and no gradient. What was made from it before keeps
+  /// the old bytes.
+  void move_to(Device device);
+
+  /// The bf16 copy of this f32 tensor that is kept beside it (training in bf16 reads copies of fp32 masters); made
+  /// anew where the tensor changed since. Undefined until asked for: kept_shadow(). What writes both says so.
+  Tensor bf16_shadow() const;
+  Tensor kept_shadow() const;
+  void mark_shadow_fresh() const;
 
   bool requires_grad() const;
   Tensor& set_requires_grad(bool on);  // a leaf of a floating type

@@ -117,6 +117,17 @@ std::int64_t ImageCache::bytes() const {
   return bytes_;
 }
 
+std::optional<double> ResidentImages::mean(int sample, Modality modality) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = means_.find({sample, modality});
+  return found == means_.end() ? std::nullopt : std::optional(found->second);
+}
+
+void ResidentImages::insert(int sample, Modality modality, double mean) {
+  const std::lock_guard lock(mutex_);
+  means_[{sample, modality}] = mean;
+}
+
 Loader::Loader(const Dataset& dataset, std::vector<int> indices, InputSpec spec, LoaderOptions options)
     : dataset_(dataset), indices_(std::move(indices)), spec_(std::move(spec)), options_(std::move(options)) {
   check_loader(spec_, options_);
@@ -214,8 +225,16 @@ Batch Loader::make_batch(std::int64_t position) const {
   const std::size_t pixels = static_cast<std::size_t>(spec_.image_height) * spec_.image_width;
   for (const Modality modality : spec_.modalities) {
     const int channels = spec_.channels(modality);
-    batch.inputs.push_back(
-        {modality, channels, std::vector<float>(size * pixels * channels), std::vector<std::uint8_t>(size)});
+    Batch::Input input;
+    input.modality = modality;
+    input.channels = channels;
+    input.present.resize(size);
+    if (options_.raw) {
+      input.raw.resize(size);
+    } else {
+      input.values.resize(size * pixels * channels);
+    }
+    batch.inputs.push_back(std::move(input));
   }
   for (std::size_t i = 0; i < size; ++i) {
     const int sample = batch.samples[i];
@@ -232,11 +251,29 @@ Batch Loader::make_batch(std::int64_t position) const {
 void Loader::fill(Batch::Input& input, std::size_t place, int sample,
                   const Augmentation* augmentation) const {
   if (!dataset_.samples[static_cast<std::size_t>(sample)].has(input.modality)) return;
+  input.present[place] = 1;
+  if (options_.raw) {
+    input.raw[place] = raw_of(sample, input.modality, augmentation);
+    return;
+  }
   const auto image = image_of(sample, input.modality);
   float* out = input.values.data() + place * image->pixels.size();
   normalise(augmentation != nullptr ? augment(*image, input.modality, *augmentation) : *image, input.modality,
             out);
-  input.present[place] = 1;
+}
+
+Batch::Raw Loader::raw_of(int sample, Modality modality, const Augmentation* augmentation) const {
+  Batch::Raw raw;
+  std::optional<double> mean;
+  if (options_.resident) mean = options_.resident->mean(sample, modality);
+  if (!mean) {
+    raw.image = image_of(sample, modality);
+    mean = mean_of(*raw.image);
+  }
+  raw.mean = *mean;
+  if (augmentation != nullptr)
+    raw.map = resample_parameters(*augmentation, modality, spec_.image_height, spec_.image_width, raw.mean);
+  return raw;
 }
 
 std::shared_ptr<const Image> Loader::image_of(int index, Modality modality) const {

@@ -49,11 +49,18 @@ Image load_input(const Sample& sample, Modality modality, const InputSpec& spec)
 void normalise(const Image& image, Modality modality, float* out);
 
 struct Batch {
+  /// An image as augment.forward takes it.
+  struct Raw {
+    std::shared_ptr<const Image> image;  // null: the sample lacks the modality, or its image is resident
+    double mean = 0;                     // of its pixels
+    ResampleParameters map;
+  };
   struct Input {
     Modality modality = Modality::fundus;
     int channels = 0;
     std::vector<float> values;          // N,H,W,C, normalised; zeros where the sample lacks the modality
     std::vector<std::uint8_t> present;  // N; 1: the sample has it
+    std::vector<Raw> raw;               // N, in place of `values` where the options say so
   };
   std::vector<int> samples;          // N; indices into the dataset
   std::vector<std::int64_t> labels;  // N; -1 where there is none
@@ -76,6 +83,19 @@ class ImageCache {
   std::int64_t max_bytes_, bytes_ = 0;
 };
 
+/// Which images lie where the network runs, so that a loader need not decode them again; safe to use from several
+/// threads. A loader may give an image once more that became resident after it began the batch.
+class ResidentImages {
+ public:
+  /// The mean over the pixels of a resident image.
+  std::optional<double> mean(int sample, Modality modality) const;
+  void insert(int sample, Modality modality, double mean);
+
+ private:
+  mutable std::mutex mutex_;
+  std::map<std::pair<int, Modality>, double> means_;
+};
+
 inline constexpr std::int64_t default_cache_bytes = std::int64_t{2} << 30;
 
 struct LoaderOptions {
@@ -88,7 +108,9 @@ struct LoaderOptions {
   int workers = 1;
   int prefetch = 2;  // batches made ahead
   std::int64_t cache_bytes = default_cache_bytes;
-  std::shared_ptr<ImageCache> cache = {};  // null: one of its own, of cache_bytes
+  std::shared_ptr<ImageCache> cache = {};               // null: one of its own, of cache_bytes
+  bool raw = false;                                     // images and what to make of them, instead of values
+  std::shared_ptr<const ResidentImages> resident = {};  // with raw; null: none is
 };
 
 /// Usage: loader.start(epoch); while (loader.next(batch)) ...
@@ -126,6 +148,7 @@ class Loader {
   std::vector<int> samples_of(std::int64_t position) const;
   Batch make_batch(std::int64_t position) const;
   void fill(Batch::Input& input, std::size_t place, int sample, const Augmentation* augmentation) const;
+  Batch::Raw raw_of(int sample, Modality modality, const Augmentation* augmentation) const;
   std::shared_ptr<const Image> image_of(int sample, Modality modality) const;
   int first_of(int batch) const;
 

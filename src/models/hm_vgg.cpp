@@ -211,7 +211,8 @@ Rows rows_of(const ModelInput& input, std::size_t modality) {
   const auto count = static_cast<std::int64_t>(rows.size());
   if (count == n) return {.count = n, .index = {}};
   return {.count = count,
-          .index = Tensor::from<std::int64_t>(std::span(std::as_const(rows)), {count}, Dtype::i64)};
+          .index = Tensor::from<std::int64_t>(std::span(std::as_const(rows)), {count}, Dtype::i64,
+                                              input.images[modality].device())};
 }
 
 class HmVgg : public Model {
@@ -286,9 +287,9 @@ class HmVgg : public Model {
       fail(fmt::format("hm-vgg got '{}' of {}; it needs N,H,W,{}", name, to_string(s),
                        config_.channels_of(name)));
     }
-    if (input.images[i].dtype() != config_.dtype) {
-      fail(fmt::format("hm-vgg of {} got '{}' of {}", name_of(config_.dtype), name,
-                       name_of(input.images[i].dtype())));
+    const Dtype dtype = input.images[i].dtype();
+    if (dtype != config_.dtype && (dtype != Dtype::bf16 || config_.dtype != Dtype::f32)) {
+      fail(fmt::format("hm-vgg of {} got '{}' of {}", name_of(config_.dtype), name, name_of(dtype)));
     }
     if (s[0] != first[0] || (early() && (s[1] != first[1] || s[2] != first[2]))) {
       fail(fmt::format("hm-vgg got '{}' of {} beside '{}' of {}; modalities need the same samples{}", name,
@@ -321,7 +322,9 @@ class HmVgg : public Model {
     const Tensor& image = input.images[i];
     const Rows rows = rows_of(input, i);
     const std::int64_t n = image.shape()[0];
-    if (rows.count == 0) return Tensor::zeros({n, width_of_block(config_.taps[2])}, config_.dtype);
+    if (rows.count == 0) {
+      return Tensor::zeros({n, width_of_block(config_.taps[2])}, image.dtype(), image.device());
+    }
     Stream& stream = streams_[i];
     if (!rows.index) return stream.pooled(stream.forward(image, context));
     return scatter_rows(stream.pooled(stream.forward(gather_rows(image, rows.index), context)), rows.index,
@@ -336,7 +339,7 @@ class HmVgg : public Model {
       const Tensor& image = input.images[i];
       const Rows rows = rows_of(input, i);
       if (rows.count == 0) {
-        parts.push_back(Tensor::zeros(image.shape(), image.dtype()));
+        parts.push_back(Tensor::zeros(image.shape(), image.dtype(), image.device()));
       } else if (rows.index) {
         parts.push_back(scatter_rows(gather_rows(image, rows.index), rows.index, image.shape()[0]));
       } else {

@@ -42,7 +42,9 @@ std::vector<std::pair<std::string, std::string>> model_keys(const ModelConfig& c
 
 /// One batch as a model sees it.
 struct ModelInput {
-  std::vector<Tensor> images;  // one per modality in the order of the config, N,H,W,C, normalised
+  // One per modality in the order of the config, N,H,W,C, normalised; of the model's type, or in bf16 for a model of
+  // f32, which then computes in bf16.
+  std::vector<Tensor> images;
   std::vector<std::vector<std::uint8_t>>
       present;  // per modality, N flags; an empty vector: all samples have it
 };

@@ -44,9 +44,11 @@ template <class Values>
 void fill(Tensor& tensor, const InitKey& key, Values&& values) {
   const std::uint64_t hash = fnv1a(key.name);
   const std::int64_t count = tensor.numel();
+  const Tensor on_host =
+      tensor.device() == Device::cpu ? tensor : Tensor::empty(tensor.shape(), tensor.dtype());
   visit_float(tensor.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    T* data = tensor.data<T>();
+    T* data = on_host.data<T>();
     parallel_blocks((count + 1) / 2, 4096, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t j = begin; j < end; ++j) {
         const std::array<double, 2> pair = values(uniform_pair(key.seed, hash, j));
@@ -55,7 +57,11 @@ void fill(Tensor& tensor, const InitKey& key, Values&& values) {
       }
     });
   });
-  ++tensor.storage()->version;
+  if (tensor.device() == Device::cpu) {
+    ++tensor.storage()->version;
+  } else {
+    tensor.copy_from(on_host);
+  }
 }
 
 double kaiming_std(const Tensor& weight, Fan fan, double gain) {

@@ -37,6 +37,12 @@ std::vector<NamedTensor> Module::buffers() const {
   return all;
 }
 
+void Module::to(Device device) {
+  for (NamedTensor named : state()) {
+    if (is_floating(named.tensor.dtype())) named.tensor.move_to(device);
+  }
+}
+
 void Module::set_training(bool training) {
   training_ = training;
   for (const auto& [name, child] : children_) child->set_training(training);
@@ -82,10 +88,11 @@ void transpose_each(const T* from, T* to, std::int64_t k, std::int64_t a, std::i
 }
 
 Tensor transposed(const Tensor& tensor, const Shape& shape, std::int64_t a, std::int64_t b) {
-  Tensor out = Tensor::empty(shape, tensor.dtype());
-  visit_any(tensor.dtype(), [&](auto zero) {
+  const Tensor in = tensor.to(Device::cpu);
+  Tensor out = Tensor::empty(shape, in.dtype());
+  visit_any(in.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    transpose_each(tensor.data<T>(), out.data<T>(), shape[0], a, b);
+    transpose_each(in.data<T>(), out.data<T>(), shape[0], a, b);
   });
   return out;
 }
@@ -106,7 +113,8 @@ Shape file_shape(const Shape& shape, Layout layout) {
 
 Tensor to_file_layout(const Tensor& tensor, Layout layout) {
   const Shape &s = tensor.shape(), target = file_shape(s, layout);
-  return layout == Layout::filter ? transposed(tensor, target, s[1] * s[2], s[3]) : alias(tensor, target);
+  return layout == Layout::filter ? transposed(tensor, target, s[1] * s[2], s[3])
+                                  : alias(tensor.to(Device::cpu), target);
 }
 
 Tensor from_file_layout(const Tensor& tensor, Layout layout) {

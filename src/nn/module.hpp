@@ -36,6 +36,9 @@ class Module {
   std::vector<NamedTensor> parameters() const;
   std::vector<NamedTensor> buffers() const;
 
+  /// Moves parameters and buffers in place. Counts (i64) stay on the CPU, where they are counted.
+  void to(Device device);
+
   /// Of this module and all below it. A new module is in training.
   void set_training(bool training);
   bool training() const { return training_; }
@@ -63,8 +66,8 @@ class Module {
   bool training_ = true;
 };
 
-/// A tensor's shape and values as files have them, and back: copies outside the graph where the layout moves
-/// values. Throws Error where the rank does not fit the layout.
+/// A tensor's shape and values as files have them, and back: on the CPU, copies outside the graph where the layout
+/// moves values. Throws Error where the rank does not fit the layout.
 Shape file_shape(const Shape& shape, Layout layout);
 Tensor to_file_layout(const Tensor& tensor, Layout layout);
 Tensor from_file_layout(const Tensor& tensor, Layout layout);

@@ -2,7 +2,8 @@
 // optimizer.hpp and kernels/optim/optim.hpp.
 //
 // Clipping is torch.nn.utils.clip_grad_norm_: gradients are multiplied by min(1, clip_norm / (norm + 1e-6)),
-// here on their way into the update instead of in a pass of its own.
+// here on their way into the update instead of in a pass of its own. The norm, and the scale made from it, stay on
+// the parameters' device.
 #include "nn/optimizer.hpp"
 
 #include <fmt/format.h>
@@ -54,12 +55,12 @@ std::int64_t address(const Tensor& tensor) {
 }
 
 // The rows as a tensor, where the kernels read them.
-Tensor table_of(const std::vector<TensorRow>& rows) {
+Tensor table_of(const std::vector<TensorRow>& rows, Device device) {
   std::vector<std::int64_t> values;
   for (const TensorRow& r : rows)
     values.insert(values.end(), {r.param, r.grad, r.first, r.second, r.count, r.step, r.shadow});
   return Tensor::from<std::int64_t>(values, {static_cast<std::int64_t>(rows.size()), TensorRow::columns},
-                                    Dtype::i64);
+                                    Dtype::i64, device);
 }
 
 bool all_finite(const Tensor& tensor) {
@@ -104,60 +105,90 @@ Optimizer::Optimizer(std::vector<NamedTensor> parameters, const OptimizerOptions
 }
 
 double Optimizer::step(double learning_rate) {
-  check_value("learning rate", learning_rate, learning_rate >= 0, "at least 0");
-  std::vector<TensorRow> rows;
-  std::vector<std::size_t> updated;
-  std::int64_t count = 0;
+  const std::vector<std::size_t> updated = with_gradient();
+  const double norm = std::sqrt(update(updated, learning_rate).item());
+  if (!std::isfinite(norm)) fail_norm(parameters_, norm, steps_ + 1);
+  count(updated);
+  return norm;
+}
+
+Tensor Optimizer::start_step(double learning_rate) {
+  const std::vector<std::size_t> updated = with_gradient();
+  Tensor squares = update(updated, learning_rate);
+  count(updated);
+  return squares;
+}
+
+void Optimizer::check_norm(double squares, std::int64_t step) {
+  const double norm = std::sqrt(squares);
+  if (!std::isfinite(norm)) fail_norm({}, norm, step);
+}
+
+std::vector<std::size_t> Optimizer::with_gradient() const {
+  std::vector<std::size_t> all;
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    if (parameters_[i].tensor.grad()) all.push_back(i);
+  }
+  return all;
+}
+
+// Where the norm is not finite, neither is the scale, and the update changes nothing.
+Tensor Optimizer::update(const std::vector<std::size_t>& updated, double learning_rate) {
+  check_value("learning rate", learning_rate, learning_rate >= 0, "at least 0");
+  if (updated.empty()) return Tensor::zeros({}, Dtype::f64);
+  std::vector<TensorRow> rows;
+  std::int64_t count = 0;
+  for (const std::size_t i : updated) {
     const Tensor& param = parameters_[i].tensor;
-    if (!param.grad()) continue;
-    rows.push_back({address(param), address(param.grad()), address(first_[i]), address(second_[i]),
-                    param.numel(), updates_[i] + 1});
-    updated.push_back(i);
+    rows.push_back({.param = address(param),
+                    .grad = address(param.grad()),
+                    .first = address(first_[i]),
+                    .second = address(second_[i]),
+                    .count = param.numel(),
+                    .step = updates_[i] + 1,
+                    .shadow = address(param.kept_shadow())});
     count += param.numel();
   }
-  double norm = 0;
-  if (!rows.empty()) {
-    const Tensor table = table_of(rows);
-    const auto tensors = static_cast<std::int64_t>(rows.size());
-    const Dtype dtype = parameters_[0].tensor.dtype();
-    Tensor squares = Tensor::empty({}, Dtype::f64);
-    dispatch(sum_of_squares, {.dtype = dtype, .count = count, .tensors = tensors},
-             {table.view(), squares.view()});
-    norm = std::sqrt(squares.item());
-    if (!std::isfinite(norm)) fail_norm(parameters_, norm, steps_ + 1);
-    const double scale = options_.clip_norm > 0 ? std::min(1.0, options_.clip_norm / (norm + 1e-6)) : 1.0;
-    if (options_.name == "sgd") {
-      const SgdProblem problem{.dtype = dtype,
-                               .count = count,
-                               .tensors = tensors,
-                               .learning_rate = learning_rate,
-                               .momentum = options_.momentum,
-                               .weight_decay = options_.weight_decay,
-                               .grad_scale = scale};
-      dispatch(sgd, problem, {table.view(), {}});
-    } else {
-      const AdamProblem problem{.dtype = dtype,
-                                .decoupled = options_.name == "adamw",
-                                .count = count,
-                                .tensors = tensors,
-                                .learning_rate = learning_rate,
-                                .beta1 = options_.beta1,
-                                .beta2 = options_.beta2,
-                                .eps = options_.eps,
-                                .weight_decay = options_.weight_decay,
-                                .grad_scale = scale};
-      dispatch(adam, problem, {table.view(), {}});
-    }
+  const Device device = parameters_[0].tensor.device();
+  const Dtype dtype = parameters_[0].tensor.dtype();
+  const Tensor table = table_of(rows, device);
+  const auto tensors = static_cast<std::int64_t>(rows.size());
+  Tensor squares = Tensor::empty({}, Dtype::f64, device), scale = Tensor::empty({}, Dtype::f64, device);
+  dispatch(sum_of_squares, {.dtype = dtype, .count = count, .tensors = tensors},
+           {table.view(), squares.view()});
+  dispatch(clip_scale, {.clip_norm = options_.clip_norm}, {squares.view(), scale.view()});
+  if (options_.name == "sgd") {
+    const SgdProblem problem{.dtype = dtype,
+                             .count = count,
+                             .tensors = tensors,
+                             .learning_rate = learning_rate,
+                             .momentum = options_.momentum,
+                             .weight_decay = options_.weight_decay};
+    dispatch(sgd, problem, {table.view(), scale.view()});
+  } else {
+    const AdamProblem problem{.dtype = dtype,
+                              .decoupled = options_.name == "adamw",
+                              .count = count,
+                              .tensors = tensors,
+                              .learning_rate = learning_rate,
+                              .beta1 = options_.beta1,
+                              .beta2 = options_.beta2,
+                              .eps = options_.eps,
+                              .weight_decay = options_.weight_decay};
+    dispatch(adam, problem, {table.view(), scale.view()});
   }
+  return squares;
+}
+
+void Optimizer::count(const std::vector<std::size_t>& updated) {
   for (const std::size_t i : updated) {
     ++updates_[i];
     for (const Tensor* changed : {&parameters_[i].tensor, &first_[i], &second_[i]}) {
       if (*changed) ++changed->storage()->version;
     }
+    parameters_[i].tensor.mark_shadow_fresh();
   }
   ++steps_;
-  return norm;
 }
 
 void Optimizer::zero_grad() {

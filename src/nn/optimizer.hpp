@@ -28,6 +28,11 @@ class Optimizer {
   /// One update of every parameter that has a gradient, with this learning rate; returns the gradients' norm
   /// before clipping. A norm that is not finite is an Error and changes nothing.
   double step(double learning_rate);
+  /// As step(), but the host waits for nothing: returns the sum of squares of all gradients, a scalar (f64) where the
+  /// parameters lie. Where it is not finite, no tensor was changed, and the caller ends the run by check_norm().
+  Tensor start_step(double learning_rate);
+  /// Error where the norm is not finite; `step` counts from 1.
+  static void check_norm(double squares, std::int64_t step);
   void zero_grad();
 
   std::int64_t steps() const { return steps_; }
@@ -38,6 +43,10 @@ class Optimizer {
   void load_state(const std::vector<NamedTensor>& state);  // Error naming what is missing or misshapen
 
  private:
+  std::vector<std::size_t> with_gradient() const;
+  Tensor update(const std::vector<std::size_t>& updated, double learning_rate);
+  void count(const std::vector<std::size_t>& updated);
+
   std::vector<NamedTensor> parameters_;
   OptimizerOptions options_;
   std::vector<Tensor> first_, second_;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "autograd/engine.hpp"
+#include "autograd/functions/filters.hpp"
 #include "kernels/pointwise/pointwise.hpp"
 
 namespace fovea {
@@ -15,7 +16,7 @@ Tensor record_affine(const char* name, const Tensor& y, const Tensor& x, const T
                      P problem, const PrimitiveOf<P>& backward_data, const PrimitiveOf<P>& backward_weights) {
   const bool relu = std::exchange(problem.relu, 0) != 0;
   return record(
-      name, y, {x, w, b}, {x, w, relu ? y : Tensor{}},
+      name, y, {x, w, b}, {x, filters_for(x, w), relu ? y : Tensor{}},
       [problem, &backward_data, &backward_weights](const Node& node, Tensor dy) -> Gradients {
         if (const Tensor& out = node.saved_at(2)) {
           Tensor dz = reuse_or_empty(dy);
@@ -25,8 +26,9 @@ Tensor record_affine(const char* name, const Tensor& y, const Tensor& x, const T
         }
         Gradients g(3);
         if (node.needs(1) || node.needs(2)) {
-          g[1] = Tensor::empty(problem.w_shape(), problem.dtype, dy.device());
-          if (node.needs(2)) g[2] = Tensor::empty({problem.w_shape()[0]}, problem.dtype, dy.device());
+          const Dtype dtype = param_dtype(problem.dtype);
+          g[1] = Tensor::empty(problem.w_shape(), dtype, dy.device());
+          if (node.needs(2)) g[2] = Tensor::empty({problem.w_shape()[0]}, dtype, dy.device());
           dispatch(backward_weights, problem, {node.saved_at(0).view(), dy.view(), g[1].view(), g[2].view()});
         }
         if (node.needs(0)) {

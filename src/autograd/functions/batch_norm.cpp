@@ -35,8 +35,8 @@ Tensor record_batch_norm(const BatchNormProblem& p, const PrimitiveOf<BatchNormP
                 [p, &backward](const Node& node, Tensor dy) -> Gradients {
                   Gradients g(3);
                   g[0] = reuse_or_empty(dy);
-                  g[1] = Tensor::empty({p.channels}, p.dtype, dy.device());
-                  g[2] = Tensor::empty({p.channels}, p.dtype, dy.device());
+                  g[1] = Tensor::empty({p.channels}, param_dtype(p.dtype), dy.device());
+                  g[2] = Tensor::empty({p.channels}, param_dtype(p.dtype), dy.device());
                   dispatch(backward, p,
                            {as_rows(node.saved_at(0), p), as_rows(dy, p), node.saved_at(1).view(),
                             node.saved_at(2).view(), node.saved_at(3).view(), node.saved_at(4).view(),
@@ -58,8 +58,8 @@ Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, Tens
         {as_rows(x, p), gamma.view(), beta.view(), running_mean.view(), running_var.view(), as_rows(y, p)});
     return record_batch_norm(p, batch_norm_backward_inference, y, x, gamma, beta, running_mean, running_var);
   }
-  const Tensor mean = Tensor::empty({p.channels}, p.dtype, x.device());
-  const Tensor invstd = Tensor::empty({p.channels}, p.dtype, x.device());
+  const Tensor mean = Tensor::empty({p.channels}, param_dtype(p.dtype), x.device());
+  const Tensor invstd = Tensor::empty({p.channels}, param_dtype(p.dtype), x.device());
   dispatch(batch_norm_forward_training, p,
            {as_rows(x, p), gamma.view(), beta.view(), running_mean.view(), running_var.view(), as_rows(y, p),
             mean.view(), invstd.view()});

@@ -33,7 +33,7 @@ Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& b, const Conv2dOpt
                         .groups = o.groups};
   p.check();
   Tensor y = Tensor::empty(p.y_shape(), p.dtype, x.device());
-  dispatch(conv2d_forward, p, {x.view(), w.view(), b.view(), y.view()});
+  dispatch(conv2d_forward, p, {x.view(), filters_for(x, w).view(), b.view(), y.view()});
   return record_affine("conv2d", y, x, w, b, p, conv2d_backward_data, conv2d_backward_weights);
 }
 

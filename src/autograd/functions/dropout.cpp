@@ -11,7 +11,7 @@ Tensor dropout(const Tensor& x, double p, std::uint64_t seed, std::uint64_t offs
   problem.check();
   if (p == 0) return x;
   const std::int64_t key_values[2] = {static_cast<std::int64_t>(seed), static_cast<std::int64_t>(offset)};
-  const Tensor key = Tensor::from<std::int64_t>(key_values, {2}, Dtype::i64);
+  const Tensor key = Tensor::from<std::int64_t>(key_values, {2}, Dtype::i64, x.device());
   Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
   const Tensor mask = Tensor::empty(problem.mask_shape(), Dtype::u8, x.device());
   dispatch(dropout_forward, problem, {x.view(), key.view(), y.view(), mask.view()});

@@ -23,7 +23,9 @@ Tensor head(const Tensor& m, const Tensor& r, const HeadParameters& q) {
                       .hidden = f1[0],
                       .classes = f2[0]};
   p.check();
-  const auto empty = [&](const Shape& shape) { return Tensor::empty(shape, p.dtype, m.device()); };
+  const auto empty = [&](const Shape& shape) {
+    return Tensor::empty(shape, param_dtype(p.dtype), m.device());
+  };
   Tensor logits = empty({p.n, p.classes}), pooled = empty({p.n, p.c}), f = empty({p.n, p.c}),
          hid = empty({p.n, p.hidden});
   dispatch(head_forward, p,
@@ -36,10 +38,10 @@ Tensor head(const Tensor& m, const Tensor& r, const HeadParameters& q) {
       {q.shortcut_weight, q.fc1_weight, q.fc2_weight, pooled, f, hid},
       [p](const Node& node, Tensor dy) -> Gradients {
         const auto empty_like = [&](const Shape& shape) {
-          return Tensor::empty(shape, p.dtype, dy.device());
+          return Tensor::empty(shape, param_dtype(p.dtype), dy.device());
         };
-        Gradients g{node.needs(0) ? empty_like(p.m_shape()) : Tensor{},
-                    node.needs(1) ? empty_like(p.r_shape()) : Tensor{},
+        Gradients g{node.needs(0) ? Tensor::empty(p.m_shape(), p.dtype, dy.device()) : Tensor{},
+                    node.needs(1) ? Tensor::empty(p.r_shape(), p.dtype, dy.device()) : Tensor{},
                     empty_like({p.c, p.c}),
                     empty_like({p.c}),
                     empty_like({p.hidden, p.c}),

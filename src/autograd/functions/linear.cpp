@@ -17,7 +17,7 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b, Activation acti
   const LinearProblem p{.dtype = x.dtype(), .relu = relu, .n = xs[0], .in = xs[1], .out = ws[0]};
   p.check();
   Tensor y = Tensor::empty(p.y_shape(), p.dtype, x.device());
-  dispatch(linear_forward, p, {x.view(), w.view(), b.view(), y.view()});
+  dispatch(linear_forward, p, {x.view(), filters_for(x, w).view(), b.view(), y.view()});
   return record_affine("linear", y, x, w, b, p, linear_backward_data, linear_backward_weights);
 }
 

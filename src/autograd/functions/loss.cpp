@@ -15,12 +15,15 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& labels, const CrossEntr
   const CrossEntropyProblem p{
       .dtype = logits.dtype(), .n = shape[0], .k = shape[1], .label_smoothing = options.label_smoothing};
   p.check();
-  const Tensor weights = options.class_weights ? options.class_weights.to(p.dtype) : Tensor{};
-  Tensor loss = Tensor::empty({}, p.dtype, logits.device());
-  const Tensor probabilities = Tensor::empty(shape, p.dtype, logits.device());
+  const Device device = logits.device();
+  const Dtype dtype = param_dtype(p.dtype);
+  const Tensor classes = labels.to(device);
+  const Tensor weights = options.class_weights ? options.class_weights.to(dtype).to(device) : Tensor{};
+  Tensor loss = Tensor::empty({}, dtype, device);
+  const Tensor probabilities = Tensor::empty(shape, dtype, device);
   dispatch(softmax_cross_entropy_forward, p,
-           {logits.view(), labels.view(), weights.view(), loss.view(), probabilities.view()});
-  return record("cross_entropy", loss, {logits}, {probabilities, labels, weights},
+           {logits.view(), classes.view(), weights.view(), loss.view(), probabilities.view()});
+  return record("cross_entropy", loss, {logits}, {probabilities, classes, weights},
                 [p](const Node& node, Tensor dy) -> Gradients {
                   Tensor dlogits = Tensor::empty({p.n, p.k}, p.dtype, dy.device());
                   dispatch(softmax_cross_entropy_backward, p,

@@ -3,6 +3,7 @@
 #include "kernels/mlrm/mlrm.hpp"
 
 #include "autograd/functions.hpp"
+#include "autograd/functions/filters.hpp"
 #include "kernels/runtime/running.hpp"
 
 namespace fovea {
@@ -31,9 +32,11 @@ MlrmProblem problem_of(const Tensor& x, const std::vector<MlrmBranch>& branches,
 // the order of the backward's ports.
 Gradients backward(const PrimitiveOf<MlrmProblem>& primitive, const MlrmProblem& p, const Node& node,
                    const Tensor& dy) {
-  const auto empty = [&](const Shape& shape) { return Tensor::empty(shape, p.dtype, dy.device()); };
+  const auto empty = [&](const Shape& shape) {
+    return Tensor::empty(shape, param_dtype(p.dtype), dy.device());
+  };
   Gradients g(node.inputs.size());
-  if (node.needs(0)) g[0] = empty(p.x_shape());
+  if (node.needs(0)) g[0] = Tensor::empty(p.x_shape(), p.dtype, dy.device());
   for (std::size_t i = 1; i < g.size(); i += 3) {
     if (node.needs(i)) g[i] = empty(p.w_shape());
     g[i + 1] = empty({p.c});
@@ -51,21 +54,23 @@ Gradients backward(const PrimitiveOf<MlrmProblem>& primitive, const MlrmProblem&
 Tensor mlrm(const Tensor& x, const std::vector<MlrmBranch>& branches, const MlrmOptions& o) {
   const FunctionScope running("mlrm");
   const MlrmProblem p = problem_of(x, branches, o);
-  const auto empty = [&](const Shape& shape) { return Tensor::empty(shape, p.dtype, x.device()); };
-  Tensor y = empty(p.x_shape());
+  const auto image = [&] { return Tensor::empty(p.x_shape(), p.dtype, x.device()); };
+  const auto channels = [&] { return Tensor::empty({p.c}, param_dtype(p.dtype), x.device()); };
+  Tensor y = image();
   std::vector<View> ports{x.view()}, outputs{y.view()};
   std::vector<Tensor> inputs{x};
   std::vector<Saved> saved{x};
   for (const MlrmBranch& b : branches) {
     inputs.insert(inputs.end(), {b.weight, b.gamma, b.beta});
-    ports.insert(ports.end(), {b.weight.view(), b.gamma.view(), b.beta.view(), b.running_mean.view(),
-                               b.running_var.view()});
+    const Tensor weight = filters_for(x, b.weight);
+    ports.insert(ports.end(),
+                 {weight.view(), b.gamma.view(), b.beta.view(), b.running_mean.view(), b.running_var.view()});
     if (o.training) {
-      const Tensor z = empty(p.x_shape()), mean = empty({p.c}), invstd = empty({p.c});
+      const Tensor z = image(), mean = channels(), invstd = channels();
       outputs.insert(outputs.end(), {z.view(), mean.view(), invstd.view()});
-      saved.insert(saved.end(), {b.weight, b.gamma, b.beta, z, mean, invstd});
+      saved.insert(saved.end(), {weight, b.gamma, b.beta, z, mean, invstd});
     } else {
-      saved.insert(saved.end(), {b.weight, b.gamma, b.beta, b.running_mean, b.running_var});
+      saved.insert(saved.end(), {weight, b.gamma, b.beta, b.running_mean, b.running_var});
     }
   }
   ports.insert(ports.end(), outputs.begin(), outputs.end());

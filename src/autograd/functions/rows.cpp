@@ -38,8 +38,9 @@ Tensor gather_rows(const Tensor& x, const Tensor& indices) {
   const RowsProblem p{.dtype = x.dtype(), .rows = x.shape()[0], .count = indices.numel(), .size = size};
   p.check();
   Tensor y = Tensor::empty(with_rows(x.shape(), p.count), p.dtype, x.device());
-  dispatch(rows_gather, p, {as_matrix(x, p.size), indices.view(), as_matrix(y, p.size)});
-  return record("gather_rows", y, {x}, {indices}, [p](const Node& node, Tensor dy) -> Gradients {
+  const Tensor rows = indices.to(x.device());
+  dispatch(rows_gather, p, {as_matrix(x, p.size), rows.view(), as_matrix(y, p.size)});
+  return record("gather_rows", y, {x}, {rows}, [p](const Node& node, Tensor dy) -> Gradients {
     Tensor dx = Tensor::empty(with_rows(dy.shape(), p.rows), p.dtype, dy.device());
     dispatch(rows_gather_backward, p,
              {node.saved_at(0).view(), as_matrix(dy, p.size), as_matrix(dx, p.size)});
@@ -53,8 +54,9 @@ Tensor scatter_rows(const Tensor& x, const Tensor& indices, std::int64_t rows) {
   const RowsProblem p{.dtype = x.dtype(), .rows = rows, .count = indices.numel(), .size = size};
   p.check();
   Tensor y = Tensor::empty(with_rows(x.shape(), rows), p.dtype, x.device());
-  dispatch(rows_scatter, p, {as_matrix(x, p.size), indices.view(), as_matrix(y, p.size)});
-  return record("scatter_rows", y, {x}, {indices}, [p](const Node& node, Tensor dy) -> Gradients {
+  const Tensor places = indices.to(x.device());
+  dispatch(rows_scatter, p, {as_matrix(x, p.size), places.view(), as_matrix(y, p.size)});
+  return record("scatter_rows", y, {x}, {places}, [p](const Node& node, Tensor dy) -> Gradients {
     Tensor dx = Tensor::empty(with_rows(dy.shape(), p.count), p.dtype, dy.device());
     dispatch(rows_scatter_backward, p,
              {node.saved_at(0).view(), as_matrix(dy, p.size), as_matrix(dx, p.size)});

@@ -12,6 +12,8 @@ namespace fovea::device_api {
 
 DriverAnswer ask_driver();
 DeviceInfo info();
+/// Whether the device is the host executor on memory of its own (device_none.cpp).
+bool is_emulated();
 
 /// From the driver's stream-ordered pool, which keeps what is freed; null where it has no more.
 void* allocate(std::int64_t bytes, void* stream);
@@ -19,10 +21,18 @@ void release(void* data, void* stream);
 /// Free memory counts what the pool holds for this process and does not use.
 void memory(std::int64_t& free_bytes, std::int64_t& total_bytes);
 
-/// Between any two of host and device, in the order of the stream; done when it returns where the host is one of
-/// the two.
+/// Host memory that copies need not stage; null where there is none. Freed at once: the caller waits for what uses it.
+void* allocate_pinned(std::int64_t bytes);
+void release_pinned(void* data);
+
+/// Between any two of host and device, in the order of the stream. Where the host is one of the two, it is done when it
+/// returns, unless the host's memory is pinned: then once the stream is synchronized.
 void copy(void* to, const void* from, std::int64_t bytes, void* stream);
 void fill(void* data, unsigned char byte, std::int64_t bytes, void* stream);
+
+/// Around a kernel's launches: what runs in between may touch the memory of an emulated device.
+void begin_kernel();
+void end_kernel() noexcept;
 
 void* make_stream();
 void destroy_stream(void* stream);

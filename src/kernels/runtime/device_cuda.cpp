@@ -86,6 +86,8 @@ DriverAnswer ask_driver() {
   return answer;
 }
 
+bool is_emulated() { return false; }
+
 DeviceInfo info() {
   cudaDeviceProp properties{};
   FOVEA_CHECK_CUDA(cudaGetDeviceProperties(&properties, 0));
@@ -127,6 +129,18 @@ void memory(std::int64_t& free_bytes, std::int64_t& total_bytes) {
   total_bytes = static_cast<std::int64_t>(total);
 }
 
+void* allocate_pinned(std::int64_t bytes) {
+  void* data = nullptr;
+  const cudaError_t status = cudaMallocHost(&data, static_cast<std::size_t>(bytes));
+  if (status == cudaErrorMemoryAllocation) {
+    (void)cudaGetLastError();
+    return nullptr;
+  }
+  check_cuda(status, "cudaMallocHost", __FILE__, __LINE__);
+  return data;
+}
+void release_pinned(void* data) { FOVEA_CHECK_CUDA(cudaFreeHost(data)); }
+
 void copy(void* to, const void* from, std::int64_t bytes, void* stream) {
   FOVEA_CHECK_CUDA(
       cudaMemcpyAsync(to, from, static_cast<std::size_t>(bytes), cudaMemcpyDefault, stream_of(stream)));
@@ -135,6 +149,9 @@ void copy(void* to, const void* from, std::int64_t bytes, void* stream) {
 void fill(void* data, unsigned char byte, std::int64_t bytes, void* stream) {
   FOVEA_CHECK_CUDA(cudaMemsetAsync(data, byte, static_cast<std::size_t>(bytes), stream_of(stream)));
 }
+
+void begin_kernel() {}
+void end_kernel() noexcept {}
 
 void* make_stream() {
   cudaStream_t stream = nullptr;

@@ -51,6 +51,8 @@ const DeviceInfo& device_info() {
   return info;
 }
 
+std::string device_note() { return device_api::is_emulated() ? "emulated on the host executor" : ""; }
+
 std::string to_string(const DeviceInfo& i) {
   constexpr double gib = 1 << 30, kib = 1 << 10, mib = 1 << 20;
   return fmt::format(

@@ -36,6 +36,9 @@ struct DeviceInfo {
 /// The first device; Error where there is none.
 const DeviceInfo& device_info();
 
+/// Empty, or "emulated on the host executor".
+std::string device_note();
+
 /// "NVIDIA H100 (compute capability 9.0, 132 multiprocessors at 1980 MHz, ...)": a line for records.
 std::string to_string(const DeviceInfo& info);
 

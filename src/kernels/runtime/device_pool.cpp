@@ -88,6 +88,8 @@ void begin_capture() {
   capture.emplace();
 }
 
+bool is_capturing() { return capture.has_value(); }
+
 std::size_t end_capture() {
   const Capture ended = std::move(*capture);
   capture.reset();

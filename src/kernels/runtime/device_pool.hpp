@@ -27,6 +27,7 @@ void remove_stream(void* stream);
 /// given back after the capture, and what is made within must be given back within; end_capture() says how many
 /// blocks were not.
 void begin_capture();
+bool is_capturing();  // this thread
 std::size_t end_capture();
 
 /// Keeps the first failure of a destructor.

@@ -9,6 +9,7 @@
 
 #include "kernels/runtime/debug.hpp"
 #include "kernels/runtime/device_api.hpp"
+#include "kernels/runtime/launch.hpp"
 #include "kernels/runtime/primitive.hpp"
 #include "kernels/runtime/running.hpp"
 #include "kernels/runtime/stream.hpp"
@@ -59,11 +60,12 @@ TraceSink* sink = nullptr;
 thread_local double nested_seconds = 0;  // spent in dispatches called by the running kernel
 thread_local int depth = 0;
 
-// A launch that failed and was not checked by its kernel is found here.
-void run(const Kernel& kernel, const void* problem, Ports ports, Stream stream) {
-  kernel.run(problem, ports, stream);
-  if (stream.device == Device::cuda) device_api::check_launch();
-}
+struct OnDevice {
+  OnDevice() { device_api::begin_kernel(); }
+  ~OnDevice() { device_api::end_kernel(); }
+  OnDevice(const OnDevice&) = delete;
+  OnDevice& operator=(const OnDevice&) = delete;
+};
 
 void run_traced(const Primitive& primitive, const Kernel& kernel, const void* problem, Ports ports,
                 Stream stream) {
@@ -71,7 +73,7 @@ void run_traced(const Primitive& primitive, const Kernel& kernel, const void* pr
   nested_seconds = 0;
   ++depth;
   TraceEvent event{&primitive, &kernel, now_s(), 0, 0, primitive.cost(problem), depth - 1};
-  run(kernel, problem, ports, stream);
+  launch(kernel, problem, ports, stream);
   event.seconds = now_s() - event.begin_s;
   event.self_seconds = event.seconds - nested_seconds;
   --depth;
@@ -94,6 +96,13 @@ double bytes_of(const PortList& ports) {
   return bytes;
 }
 
+void launch(const Kernel& kernel, const void* problem, Ports ports, Stream stream) {
+  if (stream.device == Device::cpu) return kernel.run(problem, ports, stream);
+  const OnDevice scope;
+  kernel.run(problem, ports, stream);
+  device_api::check_launch();
+}
+
 void dispatch(const Primitive& primitive, const void* problem, Ports ports, Stream stream) {
   primitive.check(problem);
   const Device device = device_of_ports(ports);
@@ -107,7 +116,7 @@ void dispatch(const Primitive& primitive, const void* problem, Ports ports, Stre
   if (sink != nullptr) {
     run_traced(primitive, kernel, problem, ports, stream);
   } else {
-    run(kernel, problem, ports, stream);
+    launch(kernel, problem, ports, stream);
   }
   if (debugged) debugged->after_run();
 }

@@ -3,36 +3,74 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
+#include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <string_view>
 #include <utility>
 
 #include "kernels/runtime/device_api.hpp"
+#include "kernels/runtime/device_pool.hpp"
+#include "kernels/runtime/staging.hpp"
 
 namespace fovea {
 namespace {
 
 constexpr std::int64_t kib = 1 << 10, mib = 1 << 20, gib = 1 << 30;
 
-}  // namespace
-
-void copy(const View& to, const View& from, Stream stream) {
+void start_copy(const View& to, const View& from, Stream stream) {
   if (to.bytes() != from.bytes()) {
     fail(fmt::format("{} bytes cannot be copied into {}", from.bytes(), to.bytes()));
   }
   if (to.bytes() == 0) return;
   if (to.device == Device::cpu && from.device == Device::cpu) {
     std::memmove(to.data, from.data, static_cast<std::size_t>(to.bytes()));
-    return;
+  } else {
+    device_api::copy(to.data, from.data, to.bytes(), stream.handle);
   }
-  device_api::copy(to.data, from.data, to.bytes(), stream.handle);
-  if (to.device != from.device) synchronize(stream);
 }
 
-void copy(const View& to, const View& from) {
-  copy(to, from, current_stream(to.device == Device::cuda ? to.device : from.device));
+Stream stream_between(const View& to, const View& from) {
+  return current_stream(to.device == Device::cuda ? to.device : from.device);
+}
+
+}  // namespace
+
+void copy(const View& to, const View& from, Stream stream) {
+  const bool uploads = to.device == Device::cuda && from.device == Device::cpu;
+  if (uploads && to.bytes() == from.bytes() && to.bytes() > 0 && to.bytes() <= staging::most &&
+      !device_pool::is_capturing()) {
+    return staging::upload(to.data, from.data, to.bytes(), stream.handle);
+  }
+  start_copy(to, from, stream);
+  if (to.device != from.device && to.bytes() > 0) synchronize(stream);
+}
+
+void copy(const View& to, const View& from) { copy(to, from, stream_between(to, from)); }
+
+void copy_async(const View& to, const View& from) { start_copy(to, from, stream_between(to, from)); }
+
+PinnedMemory::PinnedMemory(const Shape& shape, Dtype dtype, Device device)
+    : view_{.shape = shape, .dtype = dtype}, device_(device) {
+  const std::int64_t bytes = std::max<std::int64_t>(view_.bytes(), 1);
+  view_.data = device == Device::cuda ? device_api::allocate_pinned(bytes)
+                                      : std::malloc(static_cast<std::size_t>(bytes));
+  if (view_.data == nullptr) fail(fmt::format("out of memory: {} of pinned memory", bytes_text(bytes)));
+}
+
+PinnedMemory::~PinnedMemory() {
+  if (device_ == Device::cpu) {
+    std::free(view_.data);
+    return;
+  }
+  try {
+    device_api::release_pinned(view_.data);
+  } catch (const std::exception& error) {
+    device_pool::keep_failure(error.what());
+  }
 }
 
 void fill_bytes(const View& view, unsigned char byte) {

@@ -11,10 +11,29 @@
 
 namespace fovea {
 
-/// Between host and device in any direction, in the order of the stream; views of the same number of bytes. It
-/// has happened when the call returns where the host is one of the two.
+/// Between host and device in any direction, in the order of the stream; views of the same number of bytes. The host's
+/// bytes are there, or may be changed, when the call returns; it waits for the stream unless the copy is small and to
+/// the device.
 void copy(const View& to, const View& from, Stream stream);
 void copy(const View& to, const View& from);  // on the current stream of the device involved
+
+/// Host memory that a device copies to and from by itself; plain memory where there is none.
+class PinnedMemory {
+ public:
+  PinnedMemory(const Shape& shape, Dtype dtype, Device device);
+  ~PinnedMemory();
+  PinnedMemory(const PinnedMemory&) = delete;
+  PinnedMemory& operator=(const PinnedMemory&) = delete;
+  View view() const { return view_; }
+
+ private:
+  View view_;
+  Device device_;
+};
+
+/// As copy(), but the host does not wait: its side is PinnedMemory, to be read, written anew or freed once an event
+/// that was recorded after this call has been waited for.
+void copy_async(const View& to, const View& from);
 
 void fill_bytes(const View& view, unsigned char byte);  // on the current stream
 

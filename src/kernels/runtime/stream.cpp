@@ -105,7 +105,7 @@ double Event::elapsed_ms(const Event& begin, const Event& end) {
 }
 
 Graph::Graph(Device device, const std::function<void()>& work) : device_(device) {
-  if (device == Device::cpu) {
+  if (device == Device::cpu || device_api::is_emulated()) {
     work_ = work;
     return;
   }
@@ -137,11 +137,9 @@ Graph::~Graph() {
 }
 
 void Graph::replay(Stream stream) const {
-  if (device_ == Device::cpu) {
-    work_();
-  } else {
-    device_api::launch_graph(handle_, stream.handle);
-  }
+  if (handle_ != nullptr) return device_api::launch_graph(handle_, stream.handle);
+  const StreamScope scope(stream);
+  work_();
 }
 
 }  // namespace fovea

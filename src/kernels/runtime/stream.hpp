@@ -72,7 +72,8 @@ class Event {
 /// it (scratch of a composed kernel); in debug mode nothing is captured, since every kernel is looked at.
 class Graph {
  public:
-  /// Runs `work` on a stream of its own; on a device its launches are recorded, not executed.
+  /// Runs `work` on a stream of its own, where its launches are recorded, not executed. The CPU and an emulated
+  /// device record nothing: a replay calls `work`.
   Graph(Device device, const std::function<void()>& work);
   ~Graph();
   Graph(const Graph&) = delete;

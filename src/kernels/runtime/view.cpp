@@ -42,7 +42,8 @@ std::string_view name_of(Dtype dtype) {
 Dtype parse_dtype(std::string_view name) {
   if (name == "f32") return Dtype::f32;
   if (name == "f64") return Dtype::f64;
-  if (name == "bf16") fail_usage("bf16 needs a CUDA device; on the CPU use f32 or f64");
+  if (name == "bf16")
+    fail_usage("bf16 is no dtype of a whole run; use f32 or f64, and --amp for bf16 activations");
   fail_usage(fmt::format("there is no dtype '{}'; known: f32, f64", name));
 }
 
