@@ -165,12 +165,17 @@ class Stream : public Module {
       return tensor;
     };
     std::vector<Tensor> h;
-    Tensor r = image;
+    Tensor x = image, r;
     for (int block = 1; block <= VggFeatures::blocks; ++block) {
-      r = features_.block(block, block == 1 ? r : VggFeatures::pool(r));
-      if (std::find(taps_.begin(), taps_.end(), block) != taps_.end()) {
-        h.push_back(keep(fmt::format("H{}", block), hams_[h.size()].forward(r)));
+      const bool tapped = std::find(taps_.begin(), taps_.end(), block) != taps_.end();
+      const bool last = block == VggFeatures::blocks;
+      if (!tapped && !last) {
+        x = features_.pooled_block(block, x);
+        continue;
       }
+      r = features_.block(block, x);
+      if (tapped) h.push_back(keep(fmt::format("H{}", block), hams_[h.size()].forward(r)));
+      if (!last) x = VggFeatures::pool(r);
     }
     keep("R5", r);
     const Tensor m1 = keep("M1", mlrms_[0].forward(add(downs_[0].forward(h[1]), h[2])));

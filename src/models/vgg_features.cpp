@@ -57,15 +57,22 @@ VggFeatures::VggFeatures(const std::string& backbone, bool bn, std::int64_t in_c
   }
 }
 
-Tensor VggFeatures::block(int block, const Tensor& x) {
+Tensor VggFeatures::run(int block, const Tensor& x, Activation last) {
+  const std::vector<Step>& steps = steps_[static_cast<std::size_t>(block - 1)];
   Tensor y = x;
-  for (const Step& step : steps_[static_cast<std::size_t>(block - 1)]) {
-    y = step.bn ? step.bn->forward(step.conv->forward(y), Activation::relu)
-                : step.conv->forward(y, Activation::relu);
+  for (const Step& step : steps) {
+    const Activation activation = &step == &steps.back() ? last : Activation::relu;
+    y = step.bn ? step.bn->forward(step.conv->forward(y), activation) : step.conv->forward(y, activation);
   }
   return y;
 }
 
+Tensor VggFeatures::block(int block, const Tensor& x) { return run(block, x, Activation::relu); }
+
 Tensor VggFeatures::pool(const Tensor& x) { return max_pool(x, {}); }
+
+Tensor VggFeatures::pooled_block(int block, const Tensor& x) {
+  return relu(pool(run(block, x, Activation::none)));
+}
 
 }  // namespace fovea

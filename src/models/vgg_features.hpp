@@ -28,8 +28,13 @@ class VggFeatures : public Module {
   Tensor block(int block, const Tensor& x);
   /// The max-pool after each block: sizes are halved, rounded down.
   static Tensor pool(const Tensor& x);
+  /// pool(block(x)) where nobody else needs the block: the ReLU, which the maximum does not mind, comes after the pool,
+  /// so that the block's largest tensor is neither kept for its mask nor read for it.
+  Tensor pooled_block(int block, const Tensor& x);
 
  private:
+  Tensor run(int block, const Tensor& x, Activation last);
+
   struct Step {
     Conv2d* conv;
     BatchNorm2d* bn;  // null without batch norm
