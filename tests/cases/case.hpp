@@ -28,6 +28,7 @@ struct PrimitiveCase {
   std::function<std::shared_ptr<void>(Dtype)> problem;  // a copy of the Problem in this dtype
   std::function<void(const void* problem, PortTensors& ports)> prepare;
   double tolerance = 1;  // scales the harness's tolerance where an op is worse conditioned
+  bool large = false;    // for what depends on the CPU's caches: too much for the host executor
 };
 
 /// Wraps a Problem struct: `make_case(conv2d_forward, "stride 2", Conv2dProblem{...})`.
@@ -46,6 +47,11 @@ PrimitiveCase make_case(const PrimitiveOf<P>& primitive, std::string label, cons
     c.prepare = [prepare](const void* p, PortTensors& ports) { prepare(*static_cast<const P*>(p), ports); };
   }
   c.tolerance = tolerance;
+  return c;
+}
+
+inline PrimitiveCase large(PrimitiveCase c) {
+  c.large = true;
   return c;
 }
 

@@ -116,11 +116,13 @@ inline void pool_cases(std::vector<PrimitiveCase>& cases) {
   P overlapping = touching;
   overlapping.kernel_h = overlapping.kernel_w = 3;
   overlapping.pad_h = overlapping.pad_w = 1;
-  const std::string large = "larger than the caches";
-  cases.push_back(make_case<P>(max_pool_backward, large, touching, make_indices));
-  cases.push_back(make_case<P>(max_pool_backward, large + ", overlapping", overlapping, make_indices));
-  cases.push_back(make_case(avg_pool_backward, large, touching));
-  cases.push_back(make_case(global_avg_pool_backward, large, {.n = 2, .h = 129, .w = 256, .c = 64}));
+  const std::string past_caches = "larger than the caches";
+  cases.push_back(large(make_case<P>(max_pool_backward, past_caches, touching, make_indices)));
+  cases.push_back(
+      large(make_case<P>(max_pool_backward, past_caches + ", overlapping", overlapping, make_indices)));
+  cases.push_back(large(make_case(avg_pool_backward, past_caches, touching)));
+  cases.push_back(
+      large(make_case(global_avg_pool_backward, past_caches, {.n = 2, .h = 129, .w = 256, .c = 64})));
 }
 
 inline void pool_grad_cases(std::vector<GradCase>& cases) {
