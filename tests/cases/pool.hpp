@@ -52,6 +52,8 @@ inline std::vector<std::pair<const char*, PoolProblem>> pool_problems() {
       {"four channels", {.n = 3, .h = 4, .w = 3, .c = 4}},
       {"3x3 side by side",
        {.n = 2, .h = 7, .w = 10, .c = 8, .kernel_h = 3, .kernel_w = 3, .stride_h = 3, .stride_w = 3}},
+      {"one window of three channels",
+       {.n = 1, .h = 3, .w = 4, .c = 3, .kernel_h = 3, .kernel_w = 3, .stride_h = 3, .stride_w = 3}},
       {"255 taps",
        {.n = 1, .h = 16, .w = 18, .c = 2, .kernel_h = 15, .kernel_w = 17, .stride_h = 1, .stride_w = 1}},
   };
