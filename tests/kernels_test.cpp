@@ -92,6 +92,7 @@ std::string only_dtypes(const Kernel& kernel, const std::vector<const PrimitiveC
 /// Why the kernel does not run this cell here, or empty.
 std::string why_skipped(const Kernel& kernel, const PrimitiveCase& c, Dtype dtype, const std::string& only) {
   if (device_of(kernel.backend) != Device::cpu && !cuda_available()) return "no device";
+  if (kernel.backend == Backend::simt && c.large) return "too large for the executor";
   if (kernel.supports(c.problem(dtype).get())) return "";
   return only.find(name_of(dtype)) == std::string::npos ? only + " only" : "not for this problem";
 }

@@ -31,6 +31,7 @@ struct PrimitiveCase {
   /// What every port of a bf16 problem may be off by besides, where a kernel keeps tensors of its own in bf16 on the
   /// way: by their rounding, and where that decides a mask by more.
   double bf16_error = 0;
+  bool large = false;    // for what depends on the CPU's caches: too much for the host executor
 };
 
 /// Wraps a Problem struct: `make_case(conv2d_forward, "stride 2", Conv2dProblem{...})`.
@@ -51,6 +52,11 @@ PrimitiveCase make_case(const PrimitiveOf<P>& primitive, std::string label, cons
   }
   c.tolerance = tolerance;
   c.bf16_error = bf16_error;
+  return c;
+}
+
+inline PrimitiveCase large(PrimitiveCase c) {
+  c.large = true;
   return c;
 }
 

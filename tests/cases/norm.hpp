@@ -94,9 +94,10 @@ inline void norm_cases(std::vector<PrimitiveCase>& cases) {
   // Forward alone: of two rows dx is zero but for eps, so its digits are those of rounding.
   cases.push_back(
       make_case<P>(batch_norm_forward_training, "two rows", P{.rows = 2, .channels = 5}, positive));
-  const P large{.relu = 1, .rows = 65539, .channels = 64};
-  cases.push_back(make_case<P>(batch_norm_forward_inference, "larger than the caches", large, positive));
-  cases.push_back(make_case<P>(batch_norm_backward, "larger than the caches", large, prepare_backward));
+  const P many_rows{.relu = 1, .rows = 65539, .channels = 64};
+  const char* past_caches = "larger than the caches";
+  cases.push_back(large(make_case<P>(batch_norm_forward_inference, past_caches, many_rows, positive)));
+  cases.push_back(large(make_case<P>(batch_norm_backward, past_caches, many_rows, prepare_backward)));
   // In fp32 x itself is rounded, relative to its mean: half an ulp of 1000 is 3e-5 deviations.
   cases.push_back(make_case<P>(batch_norm_forward_training, "mean far from zero",
                                P{.rows = 1000, .channels = 18}, move_away_from_zero, 100));

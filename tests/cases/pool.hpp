@@ -52,6 +52,8 @@ inline std::vector<std::pair<const char*, PoolProblem>> pool_problems() {
       {"four channels", {.n = 3, .h = 4, .w = 3, .c = 4}},
       {"3x3 side by side",
        {.n = 2, .h = 7, .w = 10, .c = 8, .kernel_h = 3, .kernel_w = 3, .stride_h = 3, .stride_w = 3}},
+      {"one window of three channels",
+       {.n = 1, .h = 3, .w = 4, .c = 3, .kernel_h = 3, .kernel_w = 3, .stride_h = 3, .stride_w = 3}},
       {"255 taps",
        {.n = 1, .h = 16, .w = 18, .c = 2, .kernel_h = 15, .kernel_w = 17, .stride_h = 1, .stride_w = 1}},
   };
@@ -116,11 +118,13 @@ inline void pool_cases(std::vector<PrimitiveCase>& cases) {
   P overlapping = touching;
   overlapping.kernel_h = overlapping.kernel_w = 3;
   overlapping.pad_h = overlapping.pad_w = 1;
-  const std::string large = "larger than the caches";
-  cases.push_back(make_case<P>(max_pool_backward, large, touching, make_indices));
-  cases.push_back(make_case<P>(max_pool_backward, large + ", overlapping", overlapping, make_indices));
-  cases.push_back(make_case(avg_pool_backward, large, touching));
-  cases.push_back(make_case(global_avg_pool_backward, large, {.n = 2, .h = 129, .w = 256, .c = 64}));
+  const std::string past_caches = "larger than the caches";
+  cases.push_back(large(make_case<P>(max_pool_backward, past_caches, touching, make_indices)));
+  cases.push_back(
+      large(make_case<P>(max_pool_backward, past_caches + ", overlapping", overlapping, make_indices)));
+  cases.push_back(large(make_case(avg_pool_backward, past_caches, touching)));
+  cases.push_back(
+      large(make_case(global_avg_pool_backward, past_caches, {.n = 2, .h = 129, .w = 256, .c = 64})));
 }
 
 inline void pool_grad_cases(std::vector<GradCase>& cases) {

@@ -196,7 +196,7 @@ struct RowParts {
 
 constexpr int warps_of_block = element_threads / 32;
 
-// Partials are [part][output].
+// Partials are [part][output]. What is held along the innermost loop has the other operand walk it.
 template <class T>
 __global__ void __launch_bounds__(element_threads, element_blocks_at_once)
     sum_rows_of(Terms<T> t, BroadcastOffsets kept, BroadcastOffsets summed, std::int64_t length, RowParts p,
@@ -215,7 +215,7 @@ __global__ void __launch_bounds__(element_threads, element_blocks_at_once)
       Place at = base;
       at.add(summed, row);
       const A value = A(t.dy[at.y + column]);
-      sum += t.other == nullptr ? value : value * A(t.other[at.other + (t.other_walks ? column : 0)]);
+      sum += t.other == nullptr ? value : value * A(t.other[at.other + column]);
     }
     sum = simt::warp_sum(sum);
     if (simt::lane() == 0) partials[unit] = sum;
