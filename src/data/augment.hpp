@@ -49,6 +49,7 @@ struct ResampleParameters {
   bool is_identity() const { return *this == ResampleParameters{}; }
   bool operator==(const ResampleParameters&) const = default;
 };
+static_assert(sizeof(ResampleParameters) == 8 * sizeof(double));  // a row of that port
 
 /// What a drawn augmentation does to images of this size, modality and mean pixel value; the identity for a vf.
 ResampleParameters resample_parameters(const Augmentation& augmentation, Modality modality, int height,
