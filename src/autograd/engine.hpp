@@ -61,6 +61,9 @@ struct GradMeta {
 /// The same bytes under another shape, outside the graph.
 Tensor alias(const Tensor& tensor, const Shape& shape);
 
+/// Writes x as y's floating type, by the cast primitive.
+void cast_into(const Tensor& y, const Tensor& x);
+
 /// Makes `output` the result of a node where gradients are enabled and an input requires one; else returns it
 /// as it is.
 Tensor record(const char* name, Tensor output, const std::vector<Tensor>& inputs, std::vector<Saved> saved,

@@ -25,17 +25,14 @@ namespace {
 
 thread_local bool recording = true;
 
-// The conversion by a kernel, where the tensor lies.
-Tensor cast_there(const Tensor& x, Dtype dtype) {
-  const CastProblem p{.dtype = dtype, .from = x.dtype(), .count = x.numel()};
-  Tensor y = Tensor::empty(x.shape(), dtype, x.device());
+}  // namespace
+
+void cast_into(const Tensor& y, const Tensor& x) {
+  const CastProblem p{.dtype = y.dtype(), .from = x.dtype(), .count = x.numel()};
   View flat_x = x.view(), flat_y = y.view();
   flat_x.shape = flat_y.shape = {p.count};
   dispatch(cast_forward, p, {flat_x, flat_y});
-  return y;
 }
-
-}  // namespace
 
 bool grad_enabled() { return recording; }
 NoGrad::NoGrad() : before_(recording) { recording = false; }
@@ -116,8 +113,11 @@ Tensor Tensor::clone() const {
 
 Tensor Tensor::to(Dtype dtype) const {
   if (dtype == this->dtype()) return *this;
-  if (device() != Device::cpu && is_floating(dtype) && is_floating(this->dtype()))
-    return cast_there(*this, dtype);
+  if (device() != Device::cpu && is_floating(dtype) && is_floating(this->dtype())) {
+    const Tensor converted = empty(shape(), dtype, device());
+    cast_into(converted, *this);
+    return converted;
+  }
   const Tensor on_host = to(Device::cpu);
   const Tensor converted = visit_any(this->dtype(), [&](auto zero) {
     using T = decltype(zero);
@@ -168,7 +168,7 @@ Tensor Tensor::bf16_shadow() const {
   const bool made = bool(impl_->shadow);
   if (!made) impl_->shadow = empty(shape(), Dtype::bf16, device());
   if (!made || impl_->shadow_version != impl_->storage->version) {
-    copy(impl_->shadow.view(), to(Dtype::bf16).view());
+    cast_into(impl_->shadow, *this);
     mark_shadow_fresh();
   }
   return impl_->shadow;
