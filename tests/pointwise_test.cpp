@@ -110,6 +110,18 @@ TEST(Rows, RefuseIndicesThatDoNotFit) {
   EXPECT_MESSAGE(gather_rows(x, random_tensor({2}, 1)), "vector of i64");
 }
 
+// A kernel of a device cannot throw.
+TEST(Rows, OutsideAreNanOrPassedOverByTheCudaKernels) {
+  const Tensor x = random_tensor({3, 2}, 1);
+  SelectionScope scope;
+  selection().force("rows=vector");
+  const std::vector<double> got = gather_rows(x, row_indices({0, 3, -1})).to_doubles();
+  EXPECT_EQ(got[0], x.to_doubles()[0]);
+  for (std::size_t i = 2; i < 6; ++i) EXPECT_TRUE(std::isnan(got[i]));
+  const std::vector<double> put = scatter_rows(x, row_indices({1, 7, -1}), 2).to_doubles();
+  EXPECT_EQ(put, (std::vector<double>{0, 0, x.to_doubles()[0], x.to_doubles()[1]}));
+}
+
 TEST(Shapes, ThatDoNotFitAreRefused) {
   const Tensor a = random_tensor({2, 3}, 1);
   EXPECT_MESSAGE(add(a, random_tensor({2}, 1)), "shapes 2x3 and 2 do not broadcast");
