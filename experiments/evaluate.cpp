@@ -39,6 +39,7 @@ int command_evaluate(const Arguments& arguments) {
   RunConfig config = line.config(folder.config());
   if (!checkpoint.empty()) set_key(config, "checkpoint", checkpoint);
   resolve(config);
+  allow_without_amp(config);
   apply_to_process(config);
   const bool held_out = data.empty() || same_place(data, config.data);
   const Dataset dataset = open_data(config, held_out ? config.data : data, true);

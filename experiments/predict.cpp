@@ -71,6 +71,7 @@ int command_predict(const Arguments& arguments) {
   RunConfig config = line.config(folder.config());
   set_key(config, "checkpoint", checkpoint.empty() ? "best" : checkpoint);
   resolve(config);
+  allow_without_amp(config);
   apply_to_process(config);
   const Dataset dataset = files.empty() ? open_data(config, data, false) : dataset_of_files(files, config);
   std::vector<int> all(dataset.samples.size());

@@ -360,6 +360,10 @@ std::string toml_value(std::string_view text, const ConfigKey* key) {
   return toml_string(text);
 }
 
+bool has_amp(const RunConfig& config, Device device) {
+  return device == Device::cuda || config.backend == "simt";
+}
+
 std::string absolute(const std::string& path) {
   std::error_code error;
   const fs::path full = fs::absolute(path, error);
@@ -435,10 +439,16 @@ void resolve(RunConfig& config) {
   if (config.classes > 0) config.model.classes = config.classes;
 }
 
+void allow_without_amp(RunConfig& config) {
+  if (has_amp(config, resolve_device(config.device)) || !config.amp) return;
+  fmt::print(stderr, "note: the run was trained with --amp; here it is computed in f32\n");
+  config.amp = false;
+}
+
 void apply_to_process(RunConfig& config, DeviceUse use) {
   const Device device = resolve_device(config.device, use);
   config.device = name_of(device);
-  if (config.amp && device == Device::cpu && config.backend != "simt") {
+  if (config.amp && !has_amp(config, device)) {
     fail_usage("--amp needs a CUDA device; on the CPU leave it out, or use --backend simt");
   }
   set_memory_limit(device, config.memory_limit);

@@ -102,6 +102,10 @@ void set_assignment(RunConfig& config, std::string_view assignment);
 /// model; what only a CUDA device can do refused.
 void resolve(RunConfig& config);
 
+/// For a run that is only looked at: where this machine has no mixed precision, f32 takes its place, and stderr says
+/// so.
+void allow_without_amp(RunConfig& config);
+
 /// Makes this process the one that the config wants (device, memory, debug mode, threads, kernels), and puts into
 /// the config what "auto" came to. Before any tensor is made.
 void apply_to_process(RunConfig& config, DeviceUse use = DeviceUse::whole_model);

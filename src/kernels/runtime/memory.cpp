@@ -67,6 +67,7 @@ PinnedMemory::~PinnedMemory() {
     return;
   }
   try {
+    device_api::synchronize_device();  // a copy may be under way
     device_api::release_pinned(view_.data);
   } catch (const std::exception& error) {
     device_pool::keep_failure(error.what());

@@ -31,8 +31,8 @@ class PinnedMemory {
   Device device_;
 };
 
-/// As copy(), but the host does not wait: its side is PinnedMemory, to be read, written anew or freed once an event
-/// that was recorded after this call has been waited for.
+/// As copy(), but the host does not wait: its side is PinnedMemory, to be read or written anew once an event that was
+/// recorded after this call has been waited for.
 void copy_async(const View& to, const View& from);
 
 void fill_bytes(const View& view, unsigned char byte);  // on the current stream
