@@ -20,7 +20,7 @@ import unittest
 from array import array
 
 FOVEA = os.path.abspath(sys.argv[1])
-TIMEOUT = 600  # of one process; seconds
+TIMEOUT = 1200  # of one process; seconds
 TINY = ["--set", "taps=1,2,3", "--set", "mlrm.rates=1", "--threads", "1"]
 TRAIN = [*TINY, "--image-size", "32", "-b", "2", "--opt", "sgd", "--lr", "0.002", "--clip", "1", "--set", "resamples=50",
          "--weight-decay", "0.01"]
