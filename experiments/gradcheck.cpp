@@ -40,7 +40,7 @@ std::string_view name_of(CellStatus status) {
 
 // One 32 x 32 image, two modalities, training mode: every function of the model in one derivative. The step
 // is small, since ReLU and max-pool have kinks that a large one would cross.
-Row check_whole_model() {
+Row check_whole_model(Device device) {
   Row row{whole_model, "fundus and vf, 32 px, along a random direction", "default", {}};
   constexpr double bound = 1e-6, eps = 1e-8;
   ModelConfig config;
@@ -48,8 +48,10 @@ Row check_whole_model() {
   config.modalities = {"fundus", "vf"};
   const auto model = make_model(config);
   model->set_training(true);
+  model->to(device);
   ModelInput input;
-  input.images = {cases::random_tensor({2, 32, 32, 3}, 1), cases::random_tensor({2, 32, 32, 1}, 2)};
+  input.images = {cases::random_tensor({2, 32, 32, 3}, 1).to(device),
+                  cases::random_tensor({2, 32, 32, 1}, 2).to(device)};
   input.present.resize(2);
   const std::vector<std::int64_t> classes{0, 2};
   const Tensor labels = Tensor::from<std::int64_t>(classes, {2}, Dtype::i64);
@@ -154,7 +156,7 @@ int command_gradcheck(const Arguments& arguments) {
             cases::run_cell(cell, device)});
   }
   const bool whole = op == whole_model || (op.empty() && device == Device::cpu);
-  if (config.kernels.empty() && whole) finish(check_whole_model());
+  if (config.kernels.empty() && whole) finish(check_whole_model(device));
   const auto count = [&](CellStatus status) {
     return std::count_if(rows.begin(), rows.end(), [&](const Row& r) { return r.outcome.status == status; });
   };

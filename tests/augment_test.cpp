@@ -4,7 +4,10 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -117,6 +120,80 @@ TEST(AugmentForward, EqualsTheLoader) {
               make_input(Resident(data, input.modality, spec), batch, input.modality, spec, options, 11, 2);
           const std::vector<float> values(x.data<float>(), x.data<float>() + x.numel());
           EXPECT_EQ(values, input.values) << kernel << ", " << name_of(input.modality);
+        }
+      }
+    }
+  }
+}
+
+// What Inputs does with a raw batch, every image at its sample's place.
+std::vector<float> values_of(const Batch::Input& input, const InputSpec& spec) {
+  const auto n = static_cast<std::int64_t>(input.raw.size());
+  const AugmentProblem problem{
+      .images = n, .n = n, .h = spec.image_height, .w = spec.image_width, .c = input.channels};
+  const Tensor images = Tensor::zeros(problem.x_shape(), Dtype::u8);
+  std::vector<std::int64_t> index;
+  std::vector<double> params;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const Batch::Raw& raw = input.raw[static_cast<std::size_t>(i)];
+    const ResampleParameters& p = raw.map;
+    params.insert(params.end(), {p.xx, p.xy, p.x0, p.yx, p.yy, p.y0, p.gain, p.offset});
+    index.push_back(raw.image ? i : -1);
+    if (raw.image) {
+      std::copy(raw.image->pixels.begin(), raw.image->pixels.end(),
+                images.data<std::uint8_t>() + i * static_cast<std::int64_t>(raw.image->pixels.size()));
+    }
+  }
+  const Tensor x = Tensor::empty(problem.x_shape(), Dtype::f32);
+  dispatch(augment_forward, problem,
+           {images.view(), Tensor::from<std::int64_t>(index, {n}, Dtype::i64).view(),
+            Tensor::from<double>(params, {n, AugmentProblem::parameters}, Dtype::f64).view(),
+            rules_of(input.modality, input.channels).view(), x.view()});
+  return {x.data<float>(), x.data<float>() + x.numel()};
+}
+
+TEST(AugmentForward, RawBatchesComeToTheSameValues) {
+  const TempFolder folder;
+  const Dataset data = small_set(folder, 9);
+  std::vector<int> all;
+  for (int i = 0; i < 9; ++i) all.push_back(i);
+  const InputSpec spec{{Modality::fundus, Modality::vf}, 24, 32, 5, true};
+  LoaderOptions options{.batch_size = 4, .training = true, .augment = AugmentOptions{}, .seed = 3};
+  Loader loader(data, all, spec, options);
+  auto resident = std::make_shared<ResidentImages>();
+  options.raw = true;
+  options.resident = resident;
+  Loader raw_loader(data, all, spec, options);
+  Batch batch, raw;
+  loader.start(1);
+  raw_loader.start(1);
+  std::map<std::pair<int, Modality>, ResampleParameters> maps;
+  while (loader.next(batch)) {
+    ASSERT_TRUE(raw_loader.next(raw));
+    EXPECT_EQ(raw.samples, batch.samples);
+    EXPECT_EQ(raw.labels, batch.labels);
+    for (std::size_t m = 0; m < batch.inputs.size(); ++m) {
+      const Batch::Input& input = raw.inputs[m];
+      EXPECT_EQ(input.present, batch.inputs[m].present);
+      EXPECT_TRUE(input.values.empty());
+      EXPECT_EQ(values_of(input, spec), batch.inputs[m].values) << name_of(input.modality);
+      for (std::size_t i = 0; i < input.raw.size(); ++i) {
+        if (!input.raw[i].image) continue;
+        EXPECT_EQ(input.raw[i].mean, mean_of(*input.raw[i].image));
+        resident->insert(raw.samples[i], input.modality, input.raw[i].mean);
+        maps[{raw.samples[i], input.modality}] = input.raw[i].map;
+      }
+    }
+  }
+  // Nothing is decoded again, and what to make of an image is the same.
+  Loader again(data, all, spec, options);
+  again.start(1);
+  while (again.next(raw)) {
+    for (const Batch::Input& input : raw.inputs) {
+      for (std::size_t i = 0; i < input.raw.size(); ++i) {
+        EXPECT_EQ(input.raw[i].image, nullptr);
+        if (input.present[i] != 0) {
+          EXPECT_EQ(input.raw[i].map, (maps[{raw.samples[i], input.modality}]));
         }
       }
     }

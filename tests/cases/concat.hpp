@@ -45,7 +45,7 @@ inline void concat_grad_cases(std::vector<GradCase>& cases) {
                      return std::vector<Tensor>{random_tensor({2, 3}, 1)};
                    },
                    [](const std::vector<Tensor>& in) {
-                     return concat({random_tensor({2, 2}, 9), in[0]});
+                     return concat({random_tensor({2, 2}, 9).to(in[0].device()), in[0]});
                    }});
 }
 

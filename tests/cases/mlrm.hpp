@@ -118,8 +118,9 @@ inline void mlrm_grad_cases(std::vector<GradCase>& cases) {
                          std::vector<MlrmBranch> branches;
                          for (std::size_t b = 0; b < small.dilations.size(); ++b) {
                            branches.push_back({in[1 + 3 * b], in[2 + 3 * b], in[3 + 3 * b],
-                                               Tensor::full({c}, 0.4, Dtype::f64),
-                                               Tensor::full({c}, 6, Dtype::f64), small.dilations[b]});
+                                               Tensor::full({c}, 0.4, Dtype::f64, in[0].device()),
+                                               Tensor::full({c}, 6, Dtype::f64, in[0].device()),
+                                               small.dilations[b]});
                          }
                          return mlrm(in[0], branches, {.training = training});
                        }});

@@ -125,8 +125,9 @@ inline void norm_grad_cases(std::vector<GradCase>& cases) {
                      },
                      [small](const std::vector<Tensor>& in) {
                        const Shape channels{small.x[-1]};
-                       return batch_norm(in[0], in[1], in[2], random_tensor(channels, 4),
-                                         Tensor::full(channels, 0.8, Dtype::f64), small.options);
+                       return batch_norm(in[0], in[1], in[2], random_tensor(channels, 4).to(in[0].device()),
+                                         Tensor::full(channels, 0.8, Dtype::f64, in[0].device()),
+                                         small.options);
                      }});
   }
 }
