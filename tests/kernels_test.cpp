@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <set>
 
 #include "grid_file.hpp"
@@ -89,9 +90,19 @@ std::string only_dtypes(const Kernel& kernel, const std::vector<const PrimitiveC
   return names;
 }
 
+/// Where only the executor's kernels are of interest: under its checker, and in orders of threads asked for.
+bool only_executor() {
+#if defined(SIMT_CHECK)
+  return true;
+#else
+  return std::getenv("SIMT_SCHEDULE") != nullptr;
+#endif
+}
+
 /// Why the kernel does not run this cell here, or empty.
 std::string why_skipped(const Kernel& kernel, const PrimitiveCase& c, Dtype dtype, const std::string& only) {
   if (device_of(kernel.backend) != Device::cpu && !cuda_available()) return "no device";
+  if (only_executor() && kernel.backend != Backend::simt) return "only the executor's kernels here";
   if (kernel.backend == Backend::simt && c.large) return "too large for the executor";
   if (kernel.supports(c.problem(dtype).get())) return "";
   return only.find(name_of(dtype)) == std::string::npos ? only + " only" : "not for this problem";
@@ -131,7 +142,8 @@ TEST_P(EveryKernel, AgreesWithTheReferenceInDouble) {
     }
   }
   for (const Kernel& kernel : primitive.kernels) {
-    const bool here = device_of(kernel.backend) == Device::cpu || cuda_available();
+    const bool here = only_executor() ? kernel.backend == Backend::simt
+                                      : device_of(kernel.backend) == Device::cpu || cuda_available();
     EXPECT_TRUE(!here || ran.contains(&kernel))
         << primitive.name << ": no case ran kernel '" << kernel.name << "'";
   }

@@ -22,6 +22,7 @@ struct World {
   WarpRunners warp;
   HopperRunners hopper;
   GemmRunners gemm;
+  friend void PrintTo(const World& world, std::ostream* out) { *out << world.name; }
 };
 
 std::vector<World> worlds() {
