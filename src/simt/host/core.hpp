@@ -64,7 +64,11 @@ void* static_shared(const void* key, std::size_t bytes, std::size_t alignment, c
 void* map_rank(void* pointer, unsigned rank, Site site);
 unsigned cluster_rank();
 unsigned cluster_size();
-void check_aligned(const void* pointer, std::size_t bytes, Site site);
+[[noreturn]] void fail_misaligned(const void* pointer, std::size_t bytes, Site site);
+inline void check_aligned(const void* pointer, std::size_t bytes, Site site) {
+  if (reinterpret_cast<std::uintptr_t>(pointer) % bytes != 0) [[unlikely]]
+    fail_misaligned(pointer, bytes, site);
+}
 [[noreturn]] void fail(Fault fault, const std::string& what, Site site);
 /// Tells the checker of an access that the executor makes for the running thread.
 void note_access(const void* pointer, std::size_t bytes, bool write, bool atomic, Site site);

@@ -48,8 +48,7 @@ void unwatch(const void* data) { detail::check_unregister(data); }
 
 namespace detail {
 
-void check_aligned(const void* pointer, std::size_t bytes, Site site) {
-  if (reinterpret_cast<std::uintptr_t>(pointer) % bytes == 0) return;
+void fail_misaligned(const void* pointer, std::size_t bytes, Site site) {
   char text[64];
   std::snprintf(text, sizeof text, "%p is no multiple of the access's %zu bytes", pointer, bytes);
   fail(Fault::misaligned, text, site);
