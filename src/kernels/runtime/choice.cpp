@@ -1,5 +1,6 @@
 // Which row of a kernel table runs. Names are unique among the rows of one device, not across devices: the
-// hand-written kernels have one row for the device and one for the host executor. See primitive.hpp.
+// hand-written kernels have one row for the device and one for the host executor. The executor's are a thousand times
+// slower than a CPU's own, so nobody gets one who did not ask. See primitive.hpp.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -36,15 +37,21 @@ std::string names_where(const Primitive& primitive, Wanted&& wanted) {
 }
 
 [[noreturn]] void fail_none(const Primitive& primitive, const void* problem, Device device) {
-  const std::string here =
-      names_where(primitive, [&](const Kernel& k) { return device_of(k.backend) == device; });
+  const std::string here = names_where(primitive, [&](const Kernel& k) {
+    return device_of(k.backend) == device && k.backend != Backend::simt;
+  });
+  const bool executor = device == Device::cpu &&
+                        std::any_of(primitive.kernels.begin(), primitive.kernels.end(), [&](const Kernel& k) {
+                          return k.backend == Backend::simt && k.supports(problem);
+                        });
   const std::string_view dtype = name_of(primitive.dtype(problem));
   if (here.empty()) {
     fail(fmt::format("{}: there is no kernel on {}; use --device {}", primitive.name, name_of(device),
                      name_of(device == Device::cpu ? Device::cuda : Device::cpu)));
   }
-  fail(fmt::format("{}: no kernel on {} supports this {} problem (there: {}); use another dtype or device",
-                   primitive.name, name_of(device), dtype, here));
+  fail(fmt::format("{}: no kernel on {} supports this {} problem (there: {}); use another dtype or device{}",
+                   primitive.name, name_of(device), dtype, here,
+                   executor ? ", or --backend simt, slowly" : ""));
 }
 
 }  // namespace
@@ -87,6 +94,8 @@ const Kernel& Selection::choose(const Primitive& primitive, const void* problem,
   const Kernel* first = nullptr;
   for (const Kernel& kernel : primitive.kernels) {
     if (!runs(kernel)) continue;
+    const bool asked = kernel.backend != Backend::simt || (has_preferred_ && preferred_ == Backend::simt);
+    if (!asked) continue;
     if (!has_preferred_ || kernel.backend == preferred_) return kernel;
     if (first == nullptr) first = &kernel;
   }
