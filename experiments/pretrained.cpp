@@ -43,7 +43,7 @@ LoadReport load_backbone(const SafetensorsFile& file, Model& model) {
           fmt::format("{}: file {}, model {}", named.name, to_string(value.shape()), to_string(wanted)));
       continue;
     }
-    named.tensor.copy_from(from_file_layout(value, named.layout));
+    named.tensor.copy_from(from_file_layout(value, named.layout, named.tensor.shape()));
     report.loaded.push_back(named.name);
   }
   for (const SafetensorsEntry& e : file.entries()) {

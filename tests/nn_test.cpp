@@ -236,18 +236,20 @@ TEST(Layout, FilterAndBack) {
       }
     }
   }
-  EXPECT_EQ(from_file_layout(kcrs, Layout::filter).to_doubles(), values);
-  EXPECT_EQ(from_file_layout(kcrs, Layout::filter).shape(), krsc.shape());
+  EXPECT_EQ(from_file_layout(kcrs, Layout::filter, krsc.shape()).to_doubles(), values);
+  EXPECT_EQ(from_file_layout(kcrs, Layout::filter, krsc.shape()).shape(), krsc.shape());
 }
 
 TEST(Layout, MatrixAndErrors) {
   const Tensor matrix = Tensor::zeros({2, 5}, Dtype::f32);
   EXPECT_EQ(to_file_layout(matrix, Layout::matrix_1x1).shape(), (Shape{2, 5, 1, 1}));
-  EXPECT_EQ(from_file_layout(Tensor::zeros({2, 5, 1, 1}, Dtype::f32), Layout::matrix_1x1).shape(),
+  EXPECT_EQ(from_file_layout(Tensor::zeros({2, 5, 1, 1}, Dtype::f32), Layout::matrix_1x1, {2, 5}).shape(),
             (Shape{2, 5}));
-  EXPECT_THROW(from_file_layout(Tensor::zeros({2, 5, 1, 2}, Dtype::f32), Layout::matrix_1x1), Error);
+  EXPECT_THROW(from_file_layout(Tensor::zeros({2, 5, 1, 2}, Dtype::f32), Layout::matrix_1x1, {2, 5}), Error);
   EXPECT_THROW(to_file_layout(matrix, Layout::filter), Error);
-  EXPECT_THROW(from_file_layout(matrix, Layout::filter), Error);
+  EXPECT_THROW(from_file_layout(matrix, Layout::filter, {2, 1, 1, 5}), Error);
+  const Tensor over_image = Tensor::zeros({2, 3, 4, 5}, Dtype::f32);
+  EXPECT_EQ(to_file_layout(over_image, Layout::image_matrix).shape(), (Shape{2, 60}));
 }
 
 TEST(State, RoundTripKeepsEveryBit) {

@@ -51,6 +51,8 @@ struct PoolOptions {
 };
 Tensor max_pool(const Tensor& x, const PoolOptions& options);
 Tensor avg_pool(const Tensor& x, const PoolOptions& options);
+/// N,H,W,C -> N,out_h,out_w,C. As torch.nn.functional.adaptive_avg_pool2d; x itself where it has that size.
+Tensor adaptive_avg_pool(const Tensor& x, std::int64_t out_h, std::int64_t out_w);
 /// N,H,W,C -> N,C
 Tensor global_avg_pool(const Tensor& x);
 

@@ -38,6 +38,8 @@ constexpr const Primitive* const list[] = {
     &max_pool_backward,
     &avg_pool_forward,
     &avg_pool_backward,
+    &adaptive_avg_pool_forward,
+    &adaptive_avg_pool_backward,
     &global_avg_pool_forward,
     &global_avg_pool_backward,
     &ham_forward,

@@ -14,6 +14,8 @@
 #include "kernels/runtime/error.hpp"
 #include "kernels/runtime/names.hpp"
 #include "models/hm_vgg.hpp"
+#include "models/resnet.hpp"
+#include "models/vgg.hpp"
 #include "models/vgg_features.hpp"
 
 namespace fovea {
@@ -134,17 +136,44 @@ std::vector<std::pair<std::string, std::string>> model_keys(const ModelConfig& c
   return all;
 }
 
-std::vector<std::string> model_names() { return {"hm-vgg"}; }
+namespace {
+
+struct Maker {
+  const char* name;
+  std::unique_ptr<Model> (*make)(const ModelConfig& config);
+};
+constexpr Maker makers[] = {{"hm-vgg", make_hm_vgg},  {"vgg11", make_vgg},    {"vgg13", make_vgg},
+                            {"vgg11_bn", make_vgg},   {"vgg13_bn", make_vgg}, {"resnet18", make_resnet},
+                            {"resnet50", make_resnet}};
+
+// The comparison models take one image of three channels.
+void check_comparison(const ModelConfig& config) {
+  if (config.modalities.size() == 1 && config.channels_of(config.modalities[0]) == 3) return;
+  fail_usage(
+      fmt::format("{} takes one image of three channels, not {}; use --modalities fundus, or --model hm-vgg",
+                  config.name, fmt::join(config.modalities, ",")));
+}
+
+}  // namespace
+
+std::vector<std::string> model_names() {
+  std::vector<std::string> names;
+  for (const Maker& maker : makers) names.emplace_back(maker.name);
+  return names;
+}
 
 std::unique_ptr<Model> make_model(const ModelConfig& config) {
-  if (config.name != "hm-vgg") {
+  const auto maker = std::find_if(std::begin(makers), std::end(makers),
+                                  [&](const Maker& m) { return config.name == m.name; });
+  if (maker == std::end(makers)) {
     fail_usage(
         fmt::format("there is no model '{}'{}", config.name, nearest_hint(config.name, model_names())));
   }
   if (config.dtype != Dtype::f32 && config.dtype != Dtype::f64) {
     fail_usage(fmt::format("a model cannot be of {}; use f32 or f64", name_of(config.dtype)));
   }
-  std::unique_ptr<Model> model = make_hm_vgg(config);
+  if (config.name != "hm-vgg") check_comparison(config);
+  std::unique_ptr<Model> model = maker->make(config);
   model->initialise(config.seed);
   return model;
 }

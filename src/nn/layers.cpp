@@ -21,6 +21,9 @@ void start(Tensor& weight, Tensor& bias, Init init, std::uint64_t seed, const st
     case Init::pytorch:
       pytorch_default_(weight, fans_of(weight.shape()).in, key);
       break;
+    case Init::normal:
+      normal_(weight, 0.01, key);
+      break;
   }
   if (!bias) return;
   if (init == Init::pytorch) {
@@ -60,6 +63,23 @@ Tensor Linear::forward(const Tensor& x, Activation activation) const {
 
 void Linear::initialise_own(std::uint64_t seed, const std::string& prefix) {
   start(weight_, bias_, spec_.init, seed, prefix);
+}
+
+ImageLinear::ImageLinear(std::int64_t h, std::int64_t w, std::int64_t c, std::int64_t out, Init init,
+                         Dtype dtype)
+    : init_(init) {
+  weight_ = add_parameter("weight", {out, h, w, c}, dtype, Layout::image_matrix);
+  bias_ = add_parameter("bias", {out}, dtype);
+}
+
+Tensor ImageLinear::forward(const Tensor& x, Activation activation) const {
+  const Shape& s = weight_.shape();
+  const std::int64_t in = s[1] * s[2] * s[3];
+  return linear(reshape(x, {x.shape()[0], in}), reshape(weight_, {s[0], in}), bias_, activation);
+}
+
+void ImageLinear::initialise_own(std::uint64_t seed, const std::string& prefix) {
+  start(weight_, bias_, init_, seed, prefix);
 }
 
 BatchNorm2d::BatchNorm2d(std::int64_t channels, Dtype dtype, double eps, double momentum)

@@ -13,7 +13,8 @@
 namespace fovea {
 
 /// How a layer's weight starts (init.hpp). The bias starts at zero; with `pytorch` as torch's own layers do.
-enum class Init : std::uint8_t { kaiming_fan_in, kaiming_fan_out, xavier, pytorch };
+/// `normal`: deviation 0.01, as torchvision's VGG starts its classifier.
+enum class Init : std::uint8_t { kaiming_fan_in, kaiming_fan_out, xavier, pytorch, normal };
 
 struct Conv2dSpec {
   std::int64_t in = 1, out = 1;
@@ -59,6 +60,22 @@ class Linear : public Module {
 
  private:
   LinearSpec spec_;
+  Tensor weight_, bias_;
+};
+
+/// torch.nn.Linear behind torch.flatten of an image: the weight is out,H,W,C here, so that an image in N,H,W,C is
+/// flattened as it lies, and out,(C H W) in files.
+class ImageLinear : public Module {
+ public:
+  ImageLinear(std::int64_t h, std::int64_t w, std::int64_t c, std::int64_t out, Init init, Dtype dtype);
+  /// N,H,W,C -> N,out
+  Tensor forward(const Tensor& x, Activation activation = Activation::none) const;
+
+ protected:
+  void initialise_own(std::uint64_t seed, const std::string& prefix) override;
+
+ private:
+  Init init_;
   Tensor weight_, bias_;
 };
 

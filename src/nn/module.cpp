@@ -100,30 +100,41 @@ Tensor transposed(const Tensor& tensor, const Shape& shape, std::int64_t a, std:
 }  // namespace
 
 Shape file_shape(const Shape& shape, Layout layout) {
-  if (layout == Layout::filter) {
-    check_rank(shape, 4, "a filter");
-    return {shape[0], shape[3], shape[1], shape[2]};
-  }
-  if (layout == Layout::matrix_1x1) {
-    check_rank(shape, 2, "a matrix");
-    return {shape[0], shape[1], 1, 1};
+  switch (layout) {
+    case Layout::plain:
+      return shape;
+    case Layout::filter:
+      check_rank(shape, 4, "a filter");
+      return {shape[0], shape[3], shape[1], shape[2]};
+    case Layout::matrix_1x1:
+      check_rank(shape, 2, "a matrix");
+      return {shape[0], shape[1], 1, 1};
+    case Layout::image_matrix:
+      check_rank(shape, 4, "a matrix over an image");
+      return {shape[0], shape[1] * shape[2] * shape[3]};
   }
   return shape;
 }
 
+namespace {
+
+bool moves_values(Layout layout) { return layout == Layout::filter || layout == Layout::image_matrix; }
+
+}  // namespace
+
 Tensor to_file_layout(const Tensor& tensor, Layout layout) {
   const Shape &s = tensor.shape(), target = file_shape(s, layout);
-  return layout == Layout::filter ? transposed(tensor, target, s[1] * s[2], s[3])
-                                  : alias(tensor.to(Device::cpu), target);
+  return moves_values(layout) ? transposed(tensor, target, s[1] * s[2], s[3])
+                              : alias(tensor.to(Device::cpu), target);
 }
 
-Tensor from_file_layout(const Tensor& tensor, Layout layout) {
-  const Shape& s = tensor.shape();
-  if (layout == Layout::plain) return alias(tensor, s);
-  check_rank(s, 4, "a filter in a file");
-  if (layout == Layout::filter) return transposed(tensor, {s[0], s[2], s[3], s[1]}, s[1], s[2] * s[3]);
-  if (s[2] != 1 || s[3] != 1) fail(fmt::format("a filter of {} is not 1x1", to_string(s)));
-  return alias(tensor, {s[0], s[1]});
+Tensor from_file_layout(const Tensor& tensor, Layout layout, const Shape& shape) {
+  if (tensor.shape() != file_shape(shape, layout)) {
+    fail(fmt::format("a tensor of {} in a file is not one of {} here", to_string(tensor.shape()),
+                     to_string(shape)));
+  }
+  return moves_values(layout) ? transposed(tensor, shape, shape[3], shape[1] * shape[2])
+                              : alias(tensor, shape);
 }
 
 }  // namespace fovea

@@ -14,8 +14,9 @@
 namespace fovea {
 
 /// How a tensor lies in a file: `plain` as it is; `filter` is K,R,S,C here and K,C,R,S in files (PyTorch's
-/// layout); `matrix_1x1` is out,in here and out,in,1,1 in files.
-enum class Layout : std::uint8_t { plain, filter, matrix_1x1 };
+/// layout); `matrix_1x1` is out,in here and out,in,1,1 in files; `image_matrix`, of a fully connected layer behind an
+/// image, is out,H,W,C here and out,(C H W) in files.
+enum class Layout : std::uint8_t { plain, filter, matrix_1x1, image_matrix };
 
 struct NamedTensor {
   std::string name;
@@ -66,10 +67,10 @@ class Module {
   bool training_ = true;
 };
 
-/// A tensor's shape and values as files have them, and back: on the CPU, copies outside the graph where the layout
-/// moves values. Throws Error where the rank does not fit the layout.
+/// A tensor's shape and values as files have them, and back to `shape`: on the CPU, copies outside the graph where the
+/// layout moves values. Throws Error where the rank or the count does not fit.
 Shape file_shape(const Shape& shape, Layout layout);
 Tensor to_file_layout(const Tensor& tensor, Layout layout);
-Tensor from_file_layout(const Tensor& tensor, Layout layout);
+Tensor from_file_layout(const Tensor& tensor, Layout layout, const Shape& shape);
 
 }  // namespace fovea

@@ -51,9 +51,12 @@ Tensor tensor_of(const std::vector<T>& values, const Shape& shape, Dtype dtype) 
 Tensor values_of(const SafetensorsEntry& entry, const NamedTensor& wanted) {
   const Shape shape = file_shape(wanted.tensor.shape(), wanted.layout);
   const Dtype dtype = wanted.tensor.dtype();
-  if (dtype == Dtype::f32) return from_file_layout(tensor_of(to_floats(entry), shape, dtype), wanted.layout);
-  if (dtype == Dtype::f64) return from_file_layout(tensor_of(to_doubles(entry), shape, dtype), wanted.layout);
-  if (dtype == Dtype::bf16) return from_file_layout(tensor_of(to_floats(entry), shape, dtype), wanted.layout);
+  if (dtype == Dtype::f32)
+    return from_file_layout(tensor_of(to_floats(entry), shape, dtype), wanted.layout, wanted.tensor.shape());
+  if (dtype == Dtype::f64)
+    return from_file_layout(tensor_of(to_doubles(entry), shape, dtype), wanted.layout, wanted.tensor.shape());
+  if (dtype == Dtype::bf16)
+    return from_file_layout(tensor_of(to_floats(entry), shape, dtype), wanted.layout, wanted.tensor.shape());
   return tensor_of(to_integers(entry), shape, dtype);
 }
 

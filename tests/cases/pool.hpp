@@ -113,6 +113,16 @@ inline void pool_cases(std::vector<PrimitiveCase>& cases) {
     cases.push_back(make_case(global_avg_pool_forward, label, p));
     cases.push_back(make_case(global_avg_pool_backward, label, p));
   }
+  const std::vector<std::pair<const char*, AdaptivePoolProblem>> adaptive{
+      {"14x14 to 7x7", {.n = 2, .h = 14, .w = 14, .c = 64, .out_h = 7, .out_w = 7}},
+      {"overlapping", {.n = 3, .h = 10, .w = 9, .c = 13, .out_h = 7, .out_w = 4}},
+      {"one pixel to 7x7", {.n = 2, .h = 1, .w = 1, .c = 24, .out_h = 7, .out_w = 7}},
+      {"larger and smaller", {.n = 1, .h = 3, .w = 20, .c = 5, .out_h = 7, .out_w = 7}},
+  };
+  for (const auto& [label, p] : adaptive) {
+    cases.push_back(make_case(adaptive_avg_pool_forward, label, p));
+    cases.push_back(make_case(adaptive_avg_pool_backward, label, p));
+  }
   // Gradients beyond the size from which they are written past the caches.
   const P touching{.n = 1, .h = 258, .w = 256, .c = 64};
   P overlapping = touching;
@@ -153,6 +163,8 @@ inline void pool_grad_cases(std::vector<GradCase>& cases) {
                      [small](const std::vector<Tensor>& in) { return max_pool(in[0], small.options); }});
     cases.push_back({"avg_pool", small.label, inputs,
                      [small](const std::vector<Tensor>& in) { return avg_pool(in[0], small.options); }});
+    cases.push_back({"adaptive_avg_pool", to_string(small.x) + " to 3x2", inputs,
+                     [](const std::vector<Tensor>& in) { return adaptive_avg_pool(in[0], 3, 2); }});
     cases.push_back({"global_avg_pool", to_string(small.x), inputs,
                      [](const std::vector<Tensor>& in) { return global_avg_pool(in[0]); }});
   }

@@ -57,6 +57,27 @@ Tensor avg_pool(const Tensor& x, const PoolOptions& options) {
   });
 }
 
+Tensor adaptive_avg_pool(const Tensor& x, std::int64_t out_h, std::int64_t out_w) {
+  const FunctionScope running("adaptive_avg_pool");
+  need_image("adaptive_avg_pool", x);
+  const AdaptivePoolProblem p{.dtype = x.dtype(),
+                              .n = x.shape()[0],
+                              .h = x.shape()[1],
+                              .w = x.shape()[2],
+                              .c = x.shape()[3],
+                              .out_h = out_h,
+                              .out_w = out_w};
+  p.check();
+  if (p.h == out_h && p.w == out_w) return x;
+  Tensor y = Tensor::empty(p.y_shape(), p.dtype, x.device());
+  dispatch(adaptive_avg_pool_forward, p, {x.view(), y.view()});
+  return record("adaptive_avg_pool", y, {x}, {}, [p](const Node&, Tensor dy) -> Gradients {
+    Tensor dx = Tensor::empty(p.x_shape(), p.dtype, dy.device());
+    dispatch(adaptive_avg_pool_backward, p, {dy.view(), dx.view()});
+    return {dx};
+  });
+}
+
 Tensor global_avg_pool(const Tensor& x) {
   const FunctionScope running("global_avg_pool");
   need_image("global_avg_pool", x);

@@ -34,12 +34,26 @@ inline PoolProblem whole_image(const GlobalPoolProblem& p) {
   return {.dtype = p.dtype, .n = p.n, .h = p.h, .w = p.w, .c = p.c, .kernel_h = p.h, .kernel_w = p.w};
 }
 
+/// The elements of an axis of `in` that adaptive window `o` of `out` covers: floor(o in / out) to ceil((o+1) in / out).
+constexpr PoolRange adaptive_taps(std::int64_t o, std::int64_t in, std::int64_t out) {
+  return {o * in / out, ((o + 1) * in + out - 1) / out};
+}
+/// The adaptive windows that cover element i.
+constexpr PoolRange adaptive_windows(std::int64_t i, std::int64_t in, std::int64_t out) {
+  return {i * out / in, ((i + 1) * out + in - 1) / in};
+}
+
 void max_pool_forward_reference(const PoolProblem&, Ports, Stream);
 void max_pool_backward_reference(const PoolProblem&, Ports, Stream);
 void avg_pool_forward_reference(const PoolProblem&, Ports, Stream);
 void avg_pool_backward_reference(const PoolProblem&, Ports, Stream);
 void global_avg_pool_forward_reference(const GlobalPoolProblem&, Ports, Stream);
 void global_avg_pool_backward_reference(const GlobalPoolProblem&, Ports, Stream);
+
+void adaptive_avg_pool_forward_reference(const AdaptivePoolProblem&, Ports, Stream);
+void adaptive_avg_pool_backward_reference(const AdaptivePoolProblem&, Ports, Stream);
+void adaptive_avg_pool_forward_cpu(const AdaptivePoolProblem&, Ports, Stream);
+void adaptive_avg_pool_backward_cpu(const AdaptivePoolProblem&, Ports, Stream);
 
 void max_pool_forward_cpu(const PoolProblem&, Ports, Stream);
 void max_pool_backward_cpu(const PoolProblem&, Ports, Stream);
@@ -54,14 +68,17 @@ void global_avg_pool_forward_onednn(const GlobalPoolProblem&, Ports, Stream);
 void global_avg_pool_backward_onednn(const GlobalPoolProblem&, Ports, Stream);
 
 // Hand-written CUDA (*.cu), compiled for the host executor and for a device.
-FOVEA_IN_BOTH_WORLDS(                                                               //
-    bool supports_pool_vector(const PoolProblem&);                                  //
-    void max_pool_forward_vector(const PoolProblem&, Ports, Stream);                //
-    void max_pool_backward_vector(const PoolProblem&, Ports, Stream);               //
-    void avg_pool_forward_vector(const PoolProblem&, Ports, Stream);                //
-    void avg_pool_backward_vector(const PoolProblem&, Ports, Stream);               //
-    bool supports_global_avg_pool_columns(const GlobalPoolProblem&);                //
-    void global_avg_pool_forward_columns(const GlobalPoolProblem&, Ports, Stream);  //
+FOVEA_IN_BOTH_WORLDS(                                                                   //
+    bool supports_pool_vector(const PoolProblem&);                                      //
+    void max_pool_forward_vector(const PoolProblem&, Ports, Stream);                    //
+    void max_pool_backward_vector(const PoolProblem&, Ports, Stream);                   //
+    void avg_pool_forward_vector(const PoolProblem&, Ports, Stream);                    //
+    void avg_pool_backward_vector(const PoolProblem&, Ports, Stream);                   //
+    bool supports_adaptive_avg_pool_vector(const AdaptivePoolProblem&);                 //
+    void adaptive_avg_pool_forward_vector(const AdaptivePoolProblem&, Ports, Stream);   //
+    void adaptive_avg_pool_backward_vector(const AdaptivePoolProblem&, Ports, Stream);  //
+    bool supports_global_avg_pool_columns(const GlobalPoolProblem&);                    //
+    void global_avg_pool_forward_columns(const GlobalPoolProblem&, Ports, Stream);      //
     void global_avg_pool_backward_columns(const GlobalPoolProblem&, Ports, Stream);)
 
 }  // namespace fovea

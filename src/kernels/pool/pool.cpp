@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "kernels/pool/kernels.hpp"
 
 namespace fovea {
@@ -40,10 +42,19 @@ void GlobalPoolProblem::check() const {
   }
 }
 
+void AdaptivePoolProblem::check() const {
+  if (n < 1 || h < 1 || w < 1 || c < 1 || out_h < 1 || out_w < 1) {
+    fail(fmt::format(
+        "adaptive_avg_pool: input {}x{}x{}x{} and output {}x{} must be at least 1 in every dimension", n, h,
+        w, c, out_h, out_w));
+  }
+}
+
 namespace {
 
 using P = PoolProblem;
 using G = GlobalPoolProblem;
+using V = AdaptivePoolProblem;
 
 PortList max_forward_ports(const P& p) {
   return {{"x", Role::input, p.x_shape(), p.dtype},
@@ -72,6 +83,11 @@ Cost cost(const P& p) {
 template <auto PortsOf>
 Cost global_cost(const G& p) {
   return {static_cast<double>(p.x_shape().numel()), bytes_of(PortsOf(p))};
+}
+
+template <auto PortsOf>
+Cost adaptive_cost(const V& p) {
+  return {static_cast<double>(std::max(p.x_shape().numel(), p.y_shape().numel())), bytes_of(PortsOf(p))};
 }
 
 template <auto PortsOf>
@@ -108,6 +124,18 @@ constexpr Kernel avg_backward_kernels[] = {
     kernel<&avg_pool_backward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
     FOVEA_SIMT_ROW("vector", avg_pool_backward_vector, supports_pool_vector),
 };
+constexpr Kernel adaptive_forward_kernels[] = {
+    FOVEA_CUDA_ROW("vector", adaptive_avg_pool_forward_vector, supports_adaptive_avg_pool_vector),
+    kernel<&adaptive_avg_pool_forward_cpu, &supports_f32_f64<V>>("cpu", Backend::cpu),
+    kernel<&adaptive_avg_pool_forward_reference, &supports_f32_f64<V>>("reference", Backend::reference),
+    FOVEA_SIMT_ROW("vector", adaptive_avg_pool_forward_vector, supports_adaptive_avg_pool_vector),
+};
+constexpr Kernel adaptive_backward_kernels[] = {
+    FOVEA_CUDA_ROW("vector", adaptive_avg_pool_backward_vector, supports_adaptive_avg_pool_vector),
+    kernel<&adaptive_avg_pool_backward_cpu, &supports_f32_f64<V>>("cpu", Backend::cpu),
+    kernel<&adaptive_avg_pool_backward_reference, &supports_f32_f64<V>>("reference", Backend::reference),
+    FOVEA_SIMT_ROW("vector", adaptive_avg_pool_backward_vector, supports_adaptive_avg_pool_vector),
+};
 constexpr Kernel global_forward_kernels[] = {
     FOVEA_CUDA_ROW("columns", global_avg_pool_forward_columns, supports_global_avg_pool_columns),
     kernel<&global_avg_pool_forward_cpu, &supports_f32_f64<G>>("cpu", Backend::cpu),
@@ -133,6 +161,12 @@ constexpr PrimitiveOf<P> avg_pool_forward =
     primitive<P, &forward_ports<P>, &cost<&forward_ports<P>>>("avg_pool.forward", avg_forward_kernels);
 constexpr PrimitiveOf<P> avg_pool_backward =
     primitive<P, &backward_ports<P>, &cost<&backward_ports<P>>>("avg_pool.backward", avg_backward_kernels);
+constexpr PrimitiveOf<V> adaptive_avg_pool_forward =
+    primitive<V, &forward_ports<V>, &adaptive_cost<&forward_ports<V>>>("adaptive_avg_pool.forward",
+                                                                       adaptive_forward_kernels);
+constexpr PrimitiveOf<V> adaptive_avg_pool_backward =
+    primitive<V, &backward_ports<V>, &adaptive_cost<&backward_ports<V>>>("adaptive_avg_pool.backward",
+                                                                         adaptive_backward_kernels);
 constexpr PrimitiveOf<G> global_avg_pool_forward =
     primitive<G, &forward_ports<G>, &global_cost<&forward_ports<G>>>("global_avg_pool.forward",
                                                                      global_forward_kernels);

@@ -39,6 +39,18 @@ struct PoolProblem {
   bool operator==(const PoolProblem&) const = default;
 };
 
+/// Windows that cover the image evenly, whatever its size: torch.nn.functional.adaptive_avg_pool2d. Neighbours overlap
+/// where the sizes do not divide; an image smaller than the output gives its pixels several times.
+struct AdaptivePoolProblem {
+  Dtype dtype = Dtype::f32;
+  std::int64_t n = 1, h = 1, w = 1, c = 1;  // input
+  std::int64_t out_h = 1, out_w = 1;
+
+  Shape x_shape() const { return {n, h, w, c}; }
+  Shape y_shape() const { return {n, out_h, out_w, c}; }
+  void check() const;
+};
+
 struct GlobalPoolProblem {
   Dtype dtype = Dtype::f32;
   std::int64_t n = 1, h = 1, w = 1, c = 1;  // input
@@ -56,6 +68,10 @@ extern const PrimitiveOf<PoolProblem> max_pool_backward;
 extern const PrimitiveOf<PoolProblem> avg_pool_forward;
 /// Ports: dy, dx.
 extern const PrimitiveOf<PoolProblem> avg_pool_backward;
+/// Ports: x, y.
+extern const PrimitiveOf<AdaptivePoolProblem> adaptive_avg_pool_forward;
+/// Ports: dy, dx.
+extern const PrimitiveOf<AdaptivePoolProblem> adaptive_avg_pool_backward;
 /// Ports: x, y (N,C).
 extern const PrimitiveOf<GlobalPoolProblem> global_avg_pool_forward;
 /// Ports: dy (N,C), dx.
