@@ -4,7 +4,8 @@ gradient and every updated buffer in fp64 to 1e-9 of the tensor's largest value,
 fp32 all gradients as one vector, from torchvision in fp64 at most twice as far as torchvision's own in fp32.
 
 Usage: zoo_parity_test.py path/to/fovea [part of a model's name, or all]. Without one those whose parts no other model here
-has, and of VGG, whose half a gigabyte of weights takes its time, only the training step in fp64. Exits with 77 where torchvision is not installed.
+has, and of VGG, whose half a gigabyte of weights takes its time, only the training step in fp64. Exits with 77 where
+torchvision is not installed.
 """
 import os
 import subprocess
