@@ -21,7 +21,7 @@
 #include "kernels/runtime/memory.hpp"
 #include "kernels/runtime/stream.hpp"
 #include "shapes.hpp"
-#include "timing.hpp"
+#include "kernels/runtime/timing.hpp"
 
 namespace fovea::bench {
 namespace {
