@@ -187,9 +187,9 @@ class LtOp : public PlannedOp {
     if (bias != nullptr) set(form.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
     if (aux != nullptr) set(form.operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, aux);
     const float alpha = static_cast<float>(spec_.scale), beta = 0;
-    check(lt().Matmul(handle(), form.operation.value, &alpha, tensors[1], b_.value, tensors[0], a_.value, &beta,
-                      tensors[2], d_.value, tensors[2], d_.value, &form.results[place.result].algo, workspace,
-                      static_cast<std::size_t>(plans_[plan].workspace),
+    check(lt().Matmul(handle(), form.operation.value, &alpha, tensors[1], b_.value, tensors[0], a_.value,
+                      &beta, tensors[2], d_.value, tensors[2], d_.value, &form.results[place.result].algo,
+                      workspace, static_cast<std::size_t>(plans_[plan].workspace),
                       static_cast<cudaStream_t>(stream.handle)),
           spec_.primitive);
   }
@@ -218,7 +218,8 @@ class LtOp : public PlannedOp {
     if (spec_.has_bias()) set(form.operation, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, type_of(spec_.out));
     if (spec_.has_aux()) {
       set(form.operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, spec_.aux_columns());
-      const bool values = spec_.aux_columns() == spec_.n && spec_.aux_bytes() == spec_.m * spec_.n * size_of(spec_.out);
+      const bool values =
+          spec_.aux_columns() == spec_.n && spec_.aux_bytes() == spec_.m * spec_.n * size_of(spec_.out);
       if (values) set(form.operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_DATA_TYPE, type_of(spec_.out));
     }
     Preference preference;
@@ -229,9 +230,9 @@ class LtOp : public PlannedOp {
           spec_.primitive);
     form.results.resize(asked_for);
     int found = 0;
-    const cublasStatus_t status = lt().MatmulAlgoGetHeuristic(
-        handle(), form.operation.value, b_.value, a_.value, d_.value, d_.value, preference.value, asked_for,
-        form.results.data(), &found);
+    const cublasStatus_t status =
+        lt().MatmulAlgoGetHeuristic(handle(), form.operation.value, b_.value, a_.value, d_.value, d_.value,
+                                    preference.value, asked_for, form.results.data(), &found);
     form.results.resize(status == CUBLAS_STATUS_SUCCESS ? static_cast<std::size_t>(found) : 0);
     for (std::size_t i = 0; i < form.results.size(); ++i) add(form, i, tf32);
   }
@@ -263,7 +264,8 @@ class LtOp : public PlannedOp {
         config16(CUBLASLT_ALGO_CONFIG_CLUSTER_SHAPE_ID));
     info.workspace = static_cast<std::int64_t>(result.workspaceSize);
     // Its counters keep even sums in place in order; but these, and one more scheme, add up in the output's type.
-    const std::int32_t in_output_type = CUBLASLT_REDUCTION_SCHEME_INPLACE | CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE;
+    const std::int32_t in_output_type =
+        CUBLASLT_REDUCTION_SCHEME_INPLACE | CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE;
     info.approximate = spec_.out == Dtype::bf16 && (reduction & in_output_type) != 0;
     info.tf32 = tf32;
     if (!seen_.insert(info.engine + info.knobs).second) return;

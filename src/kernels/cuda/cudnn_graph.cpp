@@ -176,23 +176,21 @@ class Builder {
     out(node, {graph_->reduction(in(node, 0), fe::graph::Reduction_attributes().set_mode(mode))});
   }
   void pool(const GraphNode& node, fe::ResampleMode_t mode) {
-    const auto made =
-        graph_->resample(in(node, 0), fe::graph::Resample_attributes()
-                                          .set_resampling_mode(mode)
-                                          .set_padding_mode(fe::PaddingMode_t::ZERO_PAD)
-                                          .set_generate_index(false)
-                                          .set_window(pair_of(node.window.window))
-                                          .set_stride(pair_of(node.window.stride))
-                                          .set_pre_padding(pair_of(node.window.pad))
-                                          .set_post_padding(pair_of(node.window.pad)));
+    const auto made = graph_->resample(in(node, 0), fe::graph::Resample_attributes()
+                                                        .set_resampling_mode(mode)
+                                                        .set_padding_mode(fe::PaddingMode_t::ZERO_PAD)
+                                                        .set_generate_index(false)
+                                                        .set_window(pair_of(node.window.window))
+                                                        .set_stride(pair_of(node.window.stride))
+                                                        .set_pre_padding(pair_of(node.window.pad))
+                                                        .set_post_padding(pair_of(node.window.pad)));
     out(node, {made[0]});
   }
   void norm_training(const GraphNode& node) {
     Tensor mean = in(node, 3), var = in(node, 4), eps = in(node, 5), momentum = in(node, 6);
-    const auto made = graph_->batchnorm(in(node, 0), in(node, 1), in(node, 2),
-                                        fe::graph::Batchnorm_attributes()
-                                            .set_epsilon(eps)
-                                            .set_previous_running_stats(mean, var, momentum));
+    const auto made = graph_->batchnorm(
+        in(node, 0), in(node, 1), in(node, 2),
+        fe::graph::Batchnorm_attributes().set_epsilon(eps).set_previous_running_stats(mean, var, momentum));
     out(node, {made[0], made[1], made[2], made[3], made[4]});
   }
   void norm_backward(const GraphNode& node) {
@@ -268,13 +266,13 @@ class Builder {
 
 // The names of cudnnBackendKnobType_t.
 const std::map<int, const char*> knob_names{
-    {1, "swizzle"},        {2, "tile_size"},    {4, "edge"},         {11, "multiply"},
-    {12, "split_k_buf"},   {13, "tile_k"},      {14, "stages"},      {15, "reduction_mode"},
-    {17, "split_k_slc"},   {18, "idx_mode"},    {23, "specfilt"},    {24, "kernel_cfg"},
-    {25, "workspace"},     {27, "tile_cga_m"},  {28, "tile_cga_n"},  {29, "block_size"},
-    {30, "occupancy"},     {31, "array_size"},  {33, "split_cols"},  {34, "tile_rows"},
-    {35, "tile_cols"},     {36, "load_size"},   {37, "cta_count"},   {38, "stream_k"},
-    {39, "split_p_slc"},   {40, "tile_m"},      {41, "tile_n"},      {42, "warp_spec_cfg"},
+    {1, "swizzle"},      {2, "tile_size"},   {4, "edge"},        {11, "multiply"},
+    {12, "split_k_buf"}, {13, "tile_k"},     {14, "stages"},     {15, "reduction_mode"},
+    {17, "split_k_slc"}, {18, "idx_mode"},   {23, "specfilt"},   {24, "kernel_cfg"},
+    {25, "workspace"},   {27, "tile_cga_m"}, {28, "tile_cga_n"}, {29, "block_size"},
+    {30, "occupancy"},   {31, "array_size"}, {33, "split_cols"}, {34, "tile_rows"},
+    {35, "tile_cols"},   {36, "load_size"},  {37, "cta_count"},  {38, "stream_k"},
+    {39, "split_p_slc"}, {40, "tile_m"},     {41, "tile_n"},     {42, "warp_spec_cfg"},
     {43, "swap_ab"}};
 
 // "ConvFwd_..._eng47_k2=13_k10=1": the engine, and its knobs with their names.
@@ -312,7 +310,8 @@ bool has_products(const GraphSpec& spec) {
 
 class CudnnOp : public PlannedOp {
  public:
-  CudnnOp(const GraphSpec& spec, const std::string& device) : name_(spec.primitive()), deviceless_(!device.empty()) {
+  CudnnOp(const GraphSpec& spec, const std::string& device)
+      : name_(spec.primitive()), deviceless_(!device.empty()) {
     if (const std::string wrong = spec.problem(); !wrong.empty()) fail(wrong);
     graph_ = Builder(spec).take();
     check(graph_->validate(), spec);
@@ -352,8 +351,8 @@ class CudnnOp : public PlannedOp {
 
  private:
   void list(const GraphSpec& spec) {
-    const fe::error_t error = graph_->create_execution_plans(
-        {fe::HeurMode_t::A, fe::HeurMode_t::B, fe::HeurMode_t::FALLBACK});
+    const fe::error_t error =
+        graph_->create_execution_plans({fe::HeurMode_t::A, fe::HeurMode_t::B, fe::HeurMode_t::FALLBACK});
     if (error.is_bad()) return;  // valid, and no engine takes it
     fe::EngineConfigList configurations = graph_->configurations();
     std::set<std::pair<std::string, std::string>> seen;
@@ -363,7 +362,9 @@ class CudnnOp : public PlannedOp {
       if (graph_->get_plan_name_at_index(i, tag).is_bad()) continue;
       name_plan(tag, info);
       if (!seen.emplace(info.engine, info.knobs).second) continue;
-      if (fe::detail::get_workspace_size(configurations[static_cast<std::size_t>(i)], info.workspace).is_bad()) continue;
+      if (fe::detail::get_workspace_size(configurations[static_cast<std::size_t>(i)], info.workspace)
+              .is_bad())
+        continue;
       note(spec, i, info);
       plans_.push_back(info);
       index_.push_back(i);
@@ -376,13 +377,13 @@ class CudnnOp : public PlannedOp {
     const auto has = [&](Note n) { return std::find(notes.begin(), notes.end(), n) != notes.end(); };
     info.deterministic = !has(Note::NONDETERMINISTIC);
     info.tf32 = has_products(spec) && is_f32(spec) && has(Note::TENSOR_CORE);
-    info.approximate = has(Note::REDUCED_PRECISION_REDUCTION) || has(Note::DOWN_CONVERT_INPUTS) || has(Note::FFT) ||
-                       has(Note::WINOGRAD) || has(Note::WINOGRAD_TILE_4x4) || has(Note::WINOGRAD_TILE_6x6) ||
-                       has(Note::WINOGRAD_TILE_13x13);
+    info.approximate = has(Note::REDUCED_PRECISION_REDUCTION) || has(Note::DOWN_CONVERT_INPUTS) ||
+                       has(Note::FFT) || has(Note::WINOGRAD) || has(Note::WINOGRAD_TILE_4x4) ||
+                       has(Note::WINOGRAD_TILE_6x6) || has(Note::WINOGRAD_TILE_13x13);
     std::vector<fe::BehaviorNote_t> behaviour;
     if (graph_->get_behavior_notes_for_plan_at_index(i, behaviour).is_good()) {
-      info.compiles = std::find(behaviour.begin(), behaviour.end(), fe::BehaviorNote_t::RUNTIME_COMPILATION) !=
-                      behaviour.end();
+      info.compiles = std::find(behaviour.begin(), behaviour.end(),
+                                fe::BehaviorNote_t::RUNTIME_COMPILATION) != behaviour.end();
     }
   }
 

@@ -109,7 +109,8 @@ std::vector<const GraphTensor*> GraphSpec::ports() const {
 std::string GraphSpec::problem() const {
   std::set<std::string> known, made;
   for (const GraphTensor& t : tensors_) {
-    if (!known.insert(t.name).second) return fmt::format("{}: tensor '{}' is named twice", primitive_, t.name);
+    if (!known.insert(t.name).second)
+      return fmt::format("{}: tensor '{}' is named twice", primitive_, t.name);
     if (*std::min_element(t.shape.begin(), t.shape.end() - (is_matrices(t.shape) ? 1 : 0)) < 1) {
       return fmt::format("{}: tensor '{}' of {} must be at least 1 in every dimension", primitive_, t.name,
                          shape_text(t.shape));
@@ -123,7 +124,8 @@ std::string GraphSpec::problem() const {
                          n.inputs.size(), n.outputs.size(), info.inputs, info.outputs);
     }
     for (const std::string& name : n.inputs) {
-      if (!made.contains(name)) return fmt::format("{}: {} reads '{}', which nothing has made", primitive_, info.name, name);
+      if (!made.contains(name))
+        return fmt::format("{}: {} reads '{}', which nothing has made", primitive_, info.name, name);
     }
     for (const std::string& name : n.outputs) {
       if (!made.insert(name).second) return fmt::format("{}: '{}' is made twice", primitive_, name);
@@ -147,7 +149,8 @@ std::string GraphSpec::text() const {
     steps.push_back(fmt::format("{} = {}({}){}", fmt::join(n.outputs, ", "), name_of(n.op),
                                 fmt::join(n.inputs, ", "), window_text(n.window)));
   }
-  return fmt::format("{} -> {}; {}", fmt::join(inputs, ", "), fmt::join(outputs, ", "), fmt::join(steps, "; "));
+  return fmt::format("{} -> {}; {}", fmt::join(inputs, ", "), fmt::join(outputs, ", "),
+                     fmt::join(steps, "; "));
 }
 
 }  // namespace fovea

@@ -21,27 +21,27 @@
 namespace fovea {
 
 enum class GraphOp : std::uint8_t {
-  convolution,            // x, w -> y
-  convolution_data,       // dy, w -> dx
-  convolution_weights,    // dy, x -> dw
-  add,                    // a, b -> y, with broadcast
-  multiply,               // a, b -> y, with broadcast
-  subtract,               // a, b -> y, with broadcast
-  relu,                   // x -> y
-  sigmoid,                // x -> y
-  relu_backward,          // dy, x -> dx
-  sigmoid_backward,       // dy, x -> dx
-  inverse_root,           // x -> x^-1/2
-  sum,                    // x -> y, over the dimensions in which y has size 1
-  average,                // the same, divided by their size
-  statistics,             // x -> sum, sum of squares, of each channel
-  statistics_finalize,    // sum, squares, scale, bias, running_mean, running_var, eps, momentum, count
-                          //   -> equivalent scale, equivalent bias, mean, invstd, next_mean, next_var
-  norm_training,          // x, scale, bias, running_mean, running_var, eps, momentum
-                          //   -> y, mean, invstd, next_mean, next_var
-  norm_backward,          // dy, x, scale, mean, invstd -> dx, dscale, dbias
-  pool_average,           // x -> y; padding counts as zeros
-  pool_average_inside,    // x -> y; only what lies inside counts
+  convolution,          // x, w -> y
+  convolution_data,     // dy, w -> dx
+  convolution_weights,  // dy, x -> dw
+  add,                  // a, b -> y, with broadcast
+  multiply,             // a, b -> y, with broadcast
+  subtract,             // a, b -> y, with broadcast
+  relu,                 // x -> y
+  sigmoid,              // x -> y
+  relu_backward,        // dy, x -> dx
+  sigmoid_backward,     // dy, x -> dx
+  inverse_root,         // x -> x^-1/2
+  sum,                  // x -> y, over the dimensions in which y has size 1
+  average,              // the same, divided by their size
+  statistics,           // x -> sum, sum of squares, of each channel
+  statistics_finalize,  // sum, squares, scale, bias, running_mean, running_var, eps, momentum, count
+                        //   -> equivalent scale, equivalent bias, mean, invstd, next_mean, next_var
+  norm_training,        // x, scale, bias, running_mean, running_var, eps, momentum
+                        //   -> y, mean, invstd, next_mean, next_var
+  norm_backward,        // dy, x, scale, mean, invstd -> dx, dscale, dbias
+  pool_average,         // x -> y; padding counts as zeros
+  pool_average_inside,  // x -> y; only what lies inside counts
 };
 std::string_view name_of(GraphOp op);
 
@@ -95,7 +95,8 @@ class GraphSpec {
   void pointwise(GraphOp op, std::initializer_list<std::string> inputs, const std::string& output);
   void windowed(GraphOp op, std::initializer_list<std::string> inputs, const std::string& output,
                 const GraphWindow& window);
-  void node(GraphOp op, std::initializer_list<std::string> inputs, std::initializer_list<std::string> outputs);
+  void node(GraphOp op, std::initializer_list<std::string> inputs,
+            std::initializer_list<std::string> outputs);
 
   const std::string& primitive() const { return primitive_; }
   const Cost& cost() const { return cost_; }

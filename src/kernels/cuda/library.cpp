@@ -69,7 +69,8 @@ class DeviceTimer : public PlanTimer {
       for (std::size_t i = 0; i < ports.size(); ++i) {
         owned_.push_back(std::make_unique<Storage>(ports[i].bytes, stream.device));
         const View to{owned_.back()->data(), {ports[i].bytes}, Dtype::u8, stream.device};
-        if (!ports[i].is_output && tensors[i] != nullptr) copy(to, {tensors[i], to.shape, Dtype::u8, to.device}, stream);
+        if (!ports[i].is_output && tensors[i] != nullptr)
+          copy(to, {tensors[i], to.shape, Dtype::u8, to.device}, stream);
         set.push_back(to.data);
       }
       sets_.push_back(std::move(set));
@@ -88,7 +89,8 @@ class DeviceTimer : public PlanTimer {
     };
     run(0);  // an error here is the plan's own, not the capture's
     synchronize(current_stream(Device::cuda));
-    const Timing t = time_runs(Device::cuda, run, {.copies = copies, .replays = 50, .warm_up = 2, .limit_s = 0.5});
+    const Timing t =
+        time_runs(Device::cuda, run, {.copies = copies, .replays = 50, .warm_up = 2, .limit_s = 0.5});
     return {t.median_us, t.p10_us, t.p90_us};
   }
 
@@ -125,12 +127,18 @@ Source& source() { return state().source != nullptr ? *state().source : build_so
 const PlanFile& plan_file() { return file(); }
 
 Operation::Operation(const GraphSpec& spec)
-    : op_(spec.primitive()), problem_(spec.text()), cost_(spec.cost()), make_([spec] { return source().plan(spec); }) {
+    : op_(spec.primitive()),
+      problem_(spec.text()),
+      cost_(spec.cost()),
+      make_([spec] { return source().plan(spec); }) {
   for (const GraphTensor* t : spec.ports()) ports_.push_back({t->bytes(), t->role == GraphRole::output});
 }
 
 Operation::Operation(const MatmulSpec& spec)
-    : op_(spec.primitive), problem_(spec.text()), cost_(spec.cost), make_([spec] { return source().plan(spec); }) {
+    : op_(spec.primitive),
+      problem_(spec.text()),
+      cost_(spec.cost),
+      make_([spec] { return source().plan(spec); }) {
   ports_.push_back({spec.m * spec.k * size_of(spec.in), false});
   ports_.push_back({spec.k * spec.n * size_of(spec.in), false});
   ports_.push_back({spec.m * spec.n * size_of(spec.out), true});
@@ -150,7 +158,8 @@ void Operation::plan() {
   try {
     planned_ = make_();
     const PlanEntry* known = file().find(op_, problem_);
-    entry_ = with_plans(known != nullptr ? *known : PlanEntry{op_, problem_, cost_.flops, cost_.bytes, {}}, planned_->plans());
+    entry_ = with_plans(known != nullptr ? *known : PlanEntry{op_, problem_, cost_.flops, cost_.bytes, {}},
+                        planned_->plans());
     if (entry_.plans.empty()) failure_ = fmt::format("{}: the library has no plan for {}", op_, problem_);
   } catch (const Error& error) {
     failure_ = error.what();
@@ -167,14 +176,16 @@ void Operation::choose(std::span<void* const> tensors, Stream stream) {
   const PlanLimits limits = plan_limits();
   if (must_measure(entry_, limits)) {
     if (device_pool::is_capturing()) {
-      fail(fmt::format("{}: the plans for this problem have not been measured, which cannot be done inside a graph "
-                       "capture; run it once before",
-                       op_));
+      fail(fmt::format(
+          "{}: the plans for this problem have not been measured, which cannot be done inside a graph "
+          "capture; run it once before",
+          op_));
     }
     if (debug()) {
-      fail(fmt::format("{}: plans are not measured in debug mode, which graph captures have none of; run it once without "
-                       "--debug before",
-                       op_));
+      fail(fmt::format(
+          "{}: plans are not measured in debug mode, which graph captures have none of; run it once without "
+          "--debug before",
+          op_));
     }
     if (state().timer) {
       GivenTimer timer(*planned_, state().timer);

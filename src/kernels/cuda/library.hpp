@@ -67,7 +67,7 @@ class Operation {
   const std::string& problem() const { return problem_; }
 
  private:
-  void plan();                     // asks the library, once
+  void plan();  // asks the library, once
   void choose(std::span<void* const> tensors, Stream stream);
 
   std::string op_, problem_, failure_;

@@ -60,15 +60,18 @@ std::int64_t MatmulSpec::aux_bytes() const {
 }
 
 std::string MatmulSpec::problem() const {
-  if (m < 1 || n < 1 || k < 1) return fmt::format("{}: a product of {}x{}x{} must be at least 1 in every dimension", primitive, m, n, k);
-  const bool known = (in == Dtype::f32 && out == Dtype::f32) || (in == Dtype::bf16 && (out == Dtype::bf16 || out == Dtype::f32));
-  if (!known) return fmt::format("{}: there is no product of {} into {}", primitive, name_of(in), name_of(out));
+  if (m < 1 || n < 1 || k < 1)
+    return fmt::format("{}: a product of {}x{}x{} must be at least 1 in every dimension", primitive, m, n, k);
+  const bool known = (in == Dtype::f32 && out == Dtype::f32) ||
+                     (in == Dtype::bf16 && (out == Dtype::bf16 || out == Dtype::f32));
+  if (!known)
+    return fmt::format("{}: there is no product of {} into {}", primitive, name_of(in), name_of(out));
   return "";
 }
 
 std::string MatmulSpec::text() const {
-  std::string text = fmt::format("matmul {}x{}x{} {}{} {} -> {}", m, n, k, transpose_a ? "t" : "n", transpose_b ? "t" : "n",
-                                 name_of(in), name_of(out));
+  std::string text = fmt::format("matmul {}x{}x{} {}{} {} -> {}", m, n, k, transpose_a ? "t" : "n",
+                                 transpose_b ? "t" : "n", name_of(in), name_of(out));
   if (epilogue != Epilogue::none) text += fmt::format(" {}", name_of(epilogue));
   if (scale != 1) text += fmt::format(" scale {}", scale);
   return text;

@@ -32,7 +32,8 @@ bool same_plan(const PlanInfo& a, const PlanInfo& b) { return a.engine == b.engi
 std::string plan_name(const PlanInfo& p) { return p.knobs.empty() ? p.engine : p.engine + " " + p.knobs; }
 
 const PlanRecord* pinned_of(const PlanEntry& entry) {
-  const auto it = std::find_if(entry.plans.begin(), entry.plans.end(), [](const PlanRecord& p) { return p.pinned; });
+  const auto it =
+      std::find_if(entry.plans.begin(), entry.plans.end(), [](const PlanRecord& p) { return p.pinned; });
   return it == entry.plans.end() ? nullptr : &*it;
 }
 
@@ -77,12 +78,9 @@ PlanEntry entry_from(const json& value, std::size_t index, const std::string& pa
 }
 
 ordered_json json_of_plan(const PlanRecord& p, bool chosen, const std::string& left_out) {
-  ordered_json o{{"engine", p.info.engine},
-                 {"knobs", p.info.knobs},
-                 {"workspace", p.info.workspace},
-                 {"deterministic", p.info.deterministic},
-                 {"tf32", p.info.tf32},
-                 {"approximate", p.info.approximate},
+  ordered_json o{{"engine", p.info.engine},       {"knobs", p.info.knobs},
+                 {"workspace", p.info.workspace}, {"deterministic", p.info.deterministic},
+                 {"tf32", p.info.tf32},           {"approximate", p.info.approximate},
                  {"compiles", p.info.compiles}};
   if (p.time) {
     o["median_us"] = p.time->median_us;
@@ -107,14 +105,16 @@ const PlanLimits& plan_limits() { return limits_of_process; }
 void set_plan_limits(const PlanLimits& limits) { limits_of_process = limits; }
 
 std::string why_left_out(const PlanInfo& plan, const PlanLimits& limits) {
-  if (plan.workspace > limits.workspace) return fmt::format("needs {} of workspace", bytes_text(plan.workspace));
+  if (plan.workspace > limits.workspace)
+    return fmt::format("needs {} of workspace", bytes_text(plan.workspace));
   if (limits.deterministic && !plan.deterministic) return "not deterministic";
   if (plan.tf32 && !limits.tf32) return "TF32";
   return plan.approximate ? "approximate" : "";
 }
 
 std::optional<std::size_t> chosen_plan(const PlanEntry& entry, const PlanLimits& limits) {
-  if (const PlanRecord* pinned = pinned_of(entry)) return static_cast<std::size_t>(pinned - entry.plans.data());
+  if (const PlanRecord* pinned = pinned_of(entry))
+    return static_cast<std::size_t>(pinned - entry.plans.data());
   std::optional<std::size_t> best;
   for (std::size_t i = 0; i < entry.plans.size(); ++i) {
     const PlanRecord& plan = entry.plans[i];
@@ -157,15 +157,16 @@ PlanEntry with_plans(PlanEntry entry, std::span<const PlanInfo> offered) {
   if (const PlanRecord* pinned = pinned_of(entry)) {
     const bool there = std::any_of(now.begin(), now.end(), [](const PlanRecord& p) { return p.pinned; });
     if (!there) {
-      fail(fmt::format("{}: the pinned plan '{}' is not offered by this library; unpin it in the plan cache", entry.op,
-                       plan_name(pinned->info)));
+      fail(fmt::format("{}: the pinned plan '{}' is not offered by this library; unpin it in the plan cache",
+                       entry.op, plan_name(pinned->info)));
     }
   }
   entry.plans = std::move(now);
   return entry;
 }
 
-PlanFile::PlanFile(std::string path, PlanFileHeader header) : path_(std::move(path)), header_(std::move(header)) {
+PlanFile::PlanFile(std::string path, PlanFileHeader header)
+    : path_(std::move(path)), header_(std::move(header)) {
   load(false);
 }
 
@@ -195,16 +196,19 @@ void PlanFile::load(bool any_header) {
   if (!std::filesystem::exists(path_, error)) return;
   const json whole = strict_json::read(path_, most_bytes);
   const Object o(whole, "the file", path_);
-  if (o.text("format") != format_name) fail_file(path_, fmt::format("its format is '{}', not '{}'", o.text("format"), format_name));
+  if (o.text("format") != format_name)
+    fail_file(path_, fmt::format("its format is '{}', not '{}'", o.text("format"), format_name));
   if (const std::int64_t version = o.integer("version"); version != format_version) {
-    fail_file(path_, fmt::format("its format has version {}, and this program reads {}", version, format_version));
+    fail_file(path_,
+              fmt::format("its format has version {}, and this program reads {}", version, format_version));
   }
   const PlanFileHeader found{o.text("device"), o.text("cudnn"), o.text("cublaslt")};
   if (any_header) {
     header_ = found;
   } else if (found != header_) {
-    fail_file(path_, fmt::format("it is of {} with cuDNN {} and cublasLt {}, and here are {}, {} and {}", found.device,
-                                 found.cudnn, found.cublaslt, header_.device, header_.cudnn, header_.cublaslt));
+    fail_file(path_, fmt::format("it is of {} with cuDNN {} and cublasLt {}, and here are {}, {} and {}",
+                                 found.device, found.cudnn, found.cublaslt, header_.device, header_.cudnn,
+                                 header_.cublaslt));
   }
   for (const json& value : o.array("problems")) {
     PlanEntry entry = entry_from(value, entries_.size(), path_);
@@ -243,7 +247,8 @@ void PlanFile::save() {
   strict_json::write(path_, json_of(header_, entries_, plan_limits()) + "\n");
 }
 
-std::string json_of(const PlanFileHeader& header, const std::vector<PlanEntry>& entries, const PlanLimits& limits) {
+std::string json_of(const PlanFileHeader& header, const std::vector<PlanEntry>& entries,
+                    const PlanLimits& limits) {
   ordered_json problems = ordered_json::array();
   for (const PlanEntry& e : entries) {
     ordered_json plans = ordered_json::array();
@@ -254,8 +259,8 @@ std::string json_of(const PlanFileHeader& header, const std::vector<PlanEntry>& 
     problems.push_back(
         {{"op", e.op}, {"problem", e.problem}, {"flops", e.flops}, {"bytes", e.bytes}, {"plans", plans}});
   }
-  return ordered_json{{"format", format_name},     {"version", format_version}, {"device", header.device},
-                      {"cudnn", header.cudnn}, {"cublaslt", header.cublaslt},   {"problems", problems}}
+  return ordered_json{{"format", format_name}, {"version", format_version},   {"device", header.device},
+                      {"cudnn", header.cudnn}, {"cublaslt", header.cublaslt}, {"problems", problems}}
       .dump(1);
 }
 

@@ -15,13 +15,14 @@ namespace fovea {
 
 /// One way of computing it, as the library describes it.
 struct PlanInfo {
-  std::string engine;           // "eng47"; together with the knobs it names the plan
-  std::string knobs;            // "tile_size=3 stages=4"
-  std::int64_t workspace = 0;   // bytes
+  std::string engine;          // "eng47"; together with the knobs it names the plan
+  std::string knobs;           // "tile_size=3 stages=4"
+  std::int64_t workspace = 0;  // bytes
   bool deterministic = true;
-  bool tf32 = false;            // products of f32 problems by tensor cores, in TF32
-  bool approximate = false;     // by transforms (Winograd, FFT) or in a precision below f32: not as close as direct sums
-  bool compiles = false;        // compiled when it is built
+  bool tf32 = false;  // products of f32 problems by tensor cores, in TF32
+  bool approximate =
+      false;  // by transforms (Winograd, FFT) or in a precision below f32: not as close as direct sums
+  bool compiles = false;  // compiled when it is built
   bool operator==(const PlanInfo&) const = default;
 };
 

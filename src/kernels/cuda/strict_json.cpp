@@ -70,7 +70,8 @@ json read(const std::string& path, std::size_t most_bytes) {
   if (!fs::is_regular_file(path, error)) fail_file(path, "it is not a file");
   const std::uintmax_t size = fs::file_size(path, error);
   if (error) fail_file(path, error.message());
-  if (size > most_bytes) fail_file(path, fmt::format("it has {} bytes, over the cap of {}", size, most_bytes));
+  if (size > most_bytes)
+    fail_file(path, fmt::format("it has {} bytes, over the cap of {}", size, most_bytes));
   std::ifstream file(path, std::ios::binary);
   std::string text(size, '\0');
   if (!file.read(text.data(), static_cast<std::streamsize>(size))) fail_file(path, "it cannot be read");
@@ -116,7 +117,8 @@ double Object::number(const char* key) const {
 
 std::int64_t Object::integer(const char* key) const {
   const json& v = at(key);
-  if (!v.is_number_integer() || (v.is_number_unsigned() && v.get<std::uint64_t>() > INT64_MAX) || v.get<std::int64_t>() < 0) {
+  if (!v.is_number_integer() || (v.is_number_unsigned() && v.get<std::uint64_t>() > INT64_MAX) ||
+      v.get<std::int64_t>() < 0) {
     bad(key, "is no whole number of at least 0");
   }
   return v.get<std::int64_t>();

@@ -20,7 +20,7 @@ class Object {
   Object(const nlohmann::json& value, std::string where, const std::string& path);
   std::string text(const char* key) const;
   std::string text_or(const char* key, const std::string& otherwise) const;
-  double number(const char* key) const;  // finite, at least 0
+  double number(const char* key) const;         // finite, at least 0
   std::int64_t integer(const char* key) const;  // at least 0
   bool flag(const char* key) const;
   bool has(const char* key) const;

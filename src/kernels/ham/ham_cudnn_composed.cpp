@@ -8,8 +8,8 @@
 //
 // A value for each pixel and one for each channel of an image meet only in three dimensions (matrices()), and no engine
 // of cuDNN's sums there or over the pixels of each image, so q passes through memory, and the means are its pooling.
-#include "kernels/cuda/library.hpp"
 #include "kernels/cpu/buffer.hpp"
+#include "kernels/cuda/library.hpp"
 #include "kernels/ham/kernels.hpp"
 #include "kernels/linear/kernels.hpp"
 
@@ -52,7 +52,8 @@ GraphSpec spatial_gate_graph(const P& p) {
 GraphSpec mean_graph(const P& p, const char* name) {
   GraphSpec g(name, {});
   g.input("x", p.dtype, image(p));
-  g.windowed(GraphOp::pool_average, {"x"}, "a", {.window = {p.h, p.w}, .stride = {1, 1}, .pad = {0, 0}, .dilation = {1, 1}});
+  g.windowed(GraphOp::pool_average, {"x"}, "a",
+             {.window = {p.h, p.w}, .stride = {1, 1}, .pad = {0, 0}, .dilation = {1, 1}});
   g.output("a", f32, channels(p));
   return g;
 }
@@ -160,7 +161,8 @@ GraphSpec relu_graph(const P& p) {
   return g;
 }
 
-// dx = dy r + du (s + wgt) + ds w + da / pixels
+// dx = dy r + du (s + wgt) + ds w + da / pixels. No engine multiplies a value for each pixel with one for each channel
+// unless one of them is of the image's size: so w is first added to zeros made of x.
 GraphSpec data_graph(const P& p) {
   GraphSpec g(ham_backward.name, {});
   const char* du = gate_gradient(g, p);
@@ -178,8 +180,10 @@ GraphSpec data_graph(const P& p) {
     g.pointwise(GraphOp::add, {"gates", "direct"}, "both");
     sum = "both";
   }
-  g.pointwise(GraphOp::multiply, {"ds", "w"}, "projected");
-  g.inner("projected", image3(p));
+  g.constant("zero", 0);
+  g.pointwise(GraphOp::multiply, {"x", "zero"}, "zeros");
+  g.pointwise(GraphOp::add, {"zeros", "w"}, "spread");
+  g.pointwise(GraphOp::multiply, {"spread", "ds"}, "projected");
   g.pointwise(GraphOp::add, {sum, "projected"}, "c");
   g.pointwise(GraphOp::multiply, {"da", "share"}, "mean");
   g.pointwise(GraphOp::add, {"c", "mean"}, "dx");
@@ -209,8 +213,8 @@ struct Operations {
         relu(relu_graph(p)),
         data(data_graph(p)) {}
   library::Operation project, spatial_gate, mean, channel_gate, apply;
-  library::Operation product, channel_sum, mean_gradient, spatial_sigmoid, channel_sigmoid, spatial_weight, spatial_bias,
-      relu, data;
+  library::Operation product, channel_sum, mean_gradient, spatial_sigmoid, channel_sigmoid, spatial_weight,
+      spatial_bias, relu, data;
 };
 
 Operations& operations(const P& p) {
@@ -224,8 +228,8 @@ LinearProblem layer(const P& p, std::int64_t in, std::int64_t out, bool relu = f
 
 bool has_dtype(const P& p) { return p.dtype == Dtype::f32 || p.dtype == Dtype::bf16; }
 
-void run_layer(void (*run)(const LinearProblem&, Ports, Stream), const LinearProblem& l, std::initializer_list<View> ports,
-               Stream stream) {
+void run_layer(void (*run)(const LinearProblem&, Ports, Stream), const LinearProblem& l,
+               std::initializer_list<View> ports, Stream stream) {
   run(l, Ports(ports.begin(), ports.size()), stream);
 }
 
@@ -243,8 +247,9 @@ bool ham_forward_cudnn_supports(const P& p) {
 bool ham_backward_cudnn_supports(const P& p) {
   if (!has_dtype(p)) return false;
   Operations& o = operations(p);
-  for (library::Operation* part : {&o.product, &o.channel_sum, &o.mean_gradient, &o.spatial_sigmoid, &o.channel_sigmoid,
-                                   &o.spatial_weight, &o.spatial_bias, &o.relu, &o.data}) {
+  for (library::Operation* part :
+       {&o.product, &o.channel_sum, &o.mean_gradient, &o.spatial_sigmoid, &o.channel_sigmoid,
+        &o.spatial_weight, &o.spatial_bias, &o.relu, &o.data}) {
     if (!part->is_supported()) return false;
   }
   for (const LinearProblem& l : {layer(p, p.hidden, p.c), layer(p, p.c, p.hidden)}) {

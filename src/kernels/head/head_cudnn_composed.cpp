@@ -16,7 +16,8 @@ constexpr Dtype f32 = Dtype::f32;
 GraphSpec mean_graph(const P& p, std::int64_t h, std::int64_t w) {
   GraphSpec g(head_forward.name, head_forward.cost(&p));
   g.input("x", p.dtype, {p.n, p.c, h, w});
-  g.windowed(GraphOp::pool_average, {"x"}, "a", {.window = {h, w}, .stride = {1, 1}, .pad = {0, 0}, .dilation = {1, 1}});
+  g.windowed(GraphOp::pool_average, {"x"}, "a",
+             {.window = {h, w}, .stride = {1, 1}, .pad = {0, 0}, .dilation = {1, 1}});
   g.output("a", f32, {p.n, p.c, 1, 1});
   return g;
 }
@@ -59,16 +60,17 @@ struct Operations {
 
 Operations& operations(const P& p) {
   static library::Table<9, Operations> table;
-  return table.get({static_cast<std::int64_t>(p.dtype), p.n, p.c, p.m_h, p.m_w, p.r_h, p.r_w, p.hidden, p.classes},
-                   [&] { return std::make_unique<Operations>(p); });
+  return table.get(
+      {static_cast<std::int64_t>(p.dtype), p.n, p.c, p.m_h, p.m_w, p.r_h, p.r_w, p.hidden, p.classes},
+      [&] { return std::make_unique<Operations>(p); });
 }
 
 LinearProblem layer(const P& p, std::int64_t in, std::int64_t out, bool relu = false) {
   return {.dtype = f32, .relu = relu, .n = p.n, .in = in, .out = out};
 }
 
-void run(void (*kernel)(const LinearProblem&, Ports, Stream), const LinearProblem& l, std::initializer_list<View> ports,
-         Stream stream) {
+void run(void (*kernel)(const LinearProblem&, Ports, Stream), const LinearProblem& l,
+         std::initializer_list<View> ports, Stream stream) {
   kernel(l, Ports(ports.begin(), ports.size()), stream);
 }
 
@@ -88,7 +90,8 @@ bool head_forward_cudnn_supports(const P& p) {
 bool head_backward_cudnn_supports(const P& p) {
   if (!has_dtype(p)) return false;
   Operations& o = operations(p);
-  for (const LinearProblem& l : {layer(p, p.c, p.c), layer(p, p.c, p.hidden), layer(p, p.hidden, p.classes)}) {
+  for (const LinearProblem& l :
+       {layer(p, p.c, p.c), layer(p, p.c, p.hidden), layer(p, p.hidden, p.classes)}) {
     if (!linear_backward_data_cublas_supports(l) || !linear_backward_weights_cublas_supports(l)) return false;
   }
   return o.relu.is_supported() && o.m_spread.is_supported() && o.r_spread.is_supported();
@@ -111,7 +114,8 @@ void head_backward_composed_cudnn(const P& p, Ports t, Stream stream) {
   const View &dlogits = t[0], &pooled = t[4], &f = t[5], &hid = t[6], &dm = t[7], &dr = t[8];
   const Buffer dhid({p.n, p.hidden}, f32, stream.device), df({p.n, p.c}, f32, stream.device),
       dpooled({p.n, p.c}, f32, stream.device);
-  const LinearProblem fc2 = layer(p, p.hidden, p.classes), fc1 = layer(p, p.c, p.hidden), shortcut = layer(p, p.c, p.c);
+  const LinearProblem fc2 = layer(p, p.hidden, p.classes), fc1 = layer(p, p.c, p.hidden),
+                      shortcut = layer(p, p.c, p.c);
   run(&linear_backward_weights_cublas, fc2, {hid, dlogits, t[13], t[14]}, stream);
   run(&linear_backward_data_cublas, fc2, {dlogits, t[3], dhid.view}, stream);
   o.relu.run({dhid.view, hid, dhid.view}, stream);

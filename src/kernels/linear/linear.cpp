@@ -64,7 +64,8 @@ constexpr Kernel backward_data_kernels[] = {
 constexpr Kernel backward_weights_kernels[] = {
     FOVEA_CUDA_ROW("tiled", linear_backward_weights_tiled, supports_linear_tiled),
 #if FOVEA_CUDNN
-    kernel<&linear_backward_weights_cublas, &linear_backward_weights_cublas_supports>("cublas", Backend::cudnn),
+    kernel<&linear_backward_weights_cublas, &linear_backward_weights_cublas_supports>("cublas",
+                                                                                      Backend::cudnn),
 #endif
     kernel<&linear_backward_weights_onednn, &supports_f32<P>>("onednn", Backend::onednn),
     kernel<&linear_backward_weights_reference, &supports_f32_f64<P>>("reference", Backend::reference),

@@ -13,15 +13,22 @@ namespace {
 using P = LinearProblem;
 
 MatmulSpec forward_product(const P& p, bool bias) {
-  MatmulSpec s{.primitive = linear_forward.name, .cost = linear_forward.cost(&p), .m = p.n, .n = p.out, .k = p.in};
+  MatmulSpec s{
+      .primitive = linear_forward.name, .cost = linear_forward.cost(&p), .m = p.n, .n = p.out, .k = p.in};
   s.transpose_b = true;
   s.in = s.out = p.dtype;
-  s.epilogue = bias ? (p.relu ? Epilogue::relu_bias : Epilogue::bias) : p.relu ? Epilogue::relu : Epilogue::none;
+  s.epilogue = bias     ? (p.relu ? Epilogue::relu_bias : Epilogue::bias)
+               : p.relu ? Epilogue::relu
+                        : Epilogue::none;
   return s;
 }
 
 MatmulSpec data_product(const P& p) {
-  MatmulSpec s{.primitive = linear_backward_data.name, .cost = linear_backward_data.cost(&p), .m = p.n, .n = p.in, .k = p.out};
+  MatmulSpec s{.primitive = linear_backward_data.name,
+               .cost = linear_backward_data.cost(&p),
+               .m = p.n,
+               .n = p.in,
+               .k = p.out};
   s.in = s.out = p.dtype;
   return s;
 }
@@ -92,7 +99,8 @@ bool linear_forward_cublas_supports(const P& p) {
 }
 bool linear_backward_data_cublas_supports(const P& p) { return has_dtype(p) && data(p).is_supported(); }
 bool linear_backward_weights_cublas_supports(const P& p) {
-  return has_dtype(p) && weights(p, false).is_supported() && (weights(p, true).is_supported() || sum(p).is_supported());
+  return has_dtype(p) && weights(p, false).is_supported() &&
+         (weights(p, true).is_supported() || sum(p).is_supported());
 }
 
 void linear_forward_cublas(const P& p, Ports t, Stream stream) {
@@ -105,7 +113,9 @@ void linear_forward_cublas(const P& p, Ports t, Stream stream) {
   forward(p, true).run({t[0], t[1], t[3], rounded}, stream);
 }
 
-void linear_backward_data_cublas(const P& p, Ports t, Stream stream) { data(p).run({t[0], t[1], t[2]}, stream); }
+void linear_backward_data_cublas(const P& p, Ports t, Stream stream) {
+  data(p).run({t[0], t[1], t[2]}, stream);
+}
 
 void linear_backward_weights_cublas(const P& p, Ports t, Stream stream) {
   if (!t[3]) return weights(p, false).run({t[1], t[0], t[2]}, stream);

@@ -39,7 +39,8 @@ Conv2dProblem convolution(const P& p, std::int64_t branch) {
 }
 
 BatchNormProblem normalisation(const P& p) {
-  return {.dtype = p.dtype, .relu = 1, .rows = p.rows(), .channels = p.c, .eps = p.eps, .momentum = p.momentum};
+  return {
+      .dtype = p.dtype, .relu = 1, .rows = p.rows(), .channels = p.c, .eps = p.eps, .momentum = p.momentum};
 }
 
 GraphShape image(const P& p) { return {p.n, p.c, p.h, p.w}; }
@@ -63,7 +64,8 @@ GraphSpec sum_graph(const P& p) {
 
 GraphSpec fold_graph(const P& p) {
   GraphSpec g(mlrm_forward_inference.name, {});
-  for (const char* name : {"gamma", "beta", "mean", "var"}) g.input(name, param_dtype(p.dtype), per_channel(p.c));
+  for (const char* name : {"gamma", "beta", "mean", "var"})
+    g.input(name, param_dtype(p.dtype), per_channel(p.c));
   g.constant("eps", p.eps);
   g.pointwise(GraphOp::add, {"var", "eps"}, "spread");
   g.pointwise(GraphOp::inverse_root, {"spread"}, "invstd");
@@ -89,7 +91,8 @@ GraphSpec folded_graph(const P& p, std::int64_t branch) {
   g.input("w", p.dtype, {p.c, p.c, 3, 3});
   g.input("scale", param_dtype(p.dtype), per_channel(p.c));
   g.input("shift", param_dtype(p.dtype), per_channel(p.c));
-  g.windowed(GraphOp::convolution, {"x", "w"}, "t", {.window = {1, 1}, .stride = {1, 1}, .pad = {d, d}, .dilation = {d, d}});
+  g.windowed(GraphOp::convolution, {"x", "w"}, "t",
+             {.window = {1, 1}, .stride = {1, 1}, .pad = {d, d}, .dilation = {d, d}});
   g.pointwise(GraphOp::multiply, {"t", "scale"}, "u");
   g.pointwise(GraphOp::add, {"u", "shift"}, "v");
   g.pointwise(GraphOp::relu, {"v"}, "y");
@@ -110,8 +113,8 @@ struct Operations {
 Operations& operations(const P& p) {
   static library::Table<11, Operations> table;
   const auto d = p.dilations;
-  return table.get({static_cast<std::int64_t>(p.dtype), p.branches, p.n, p.h, p.w, p.c, d[0], d[1], d[2], d[3],
-                    std::bit_cast<std::int64_t>(p.eps)},
+  return table.get({static_cast<std::int64_t>(p.dtype), p.branches, p.n, p.h, p.w, p.c, d[0], d[1], d[2],
+                    d[3], std::bit_cast<std::int64_t>(p.eps)},
                    [&] { return std::make_unique<Operations>(p); });
 }
 
@@ -126,8 +129,8 @@ bool every_branch(const P& p, Supports&& supports) {
 }
 
 template <class Problem>
-void run(void (*kernel)(const Problem&, Ports, Stream), const Problem& problem, std::initializer_list<View> ports,
-         Stream stream) {
+void run(void (*kernel)(const Problem&, Ports, Stream), const Problem& problem,
+         std::initializer_list<View> ports, Stream stream) {
   kernel(problem, Ports(ports.begin(), ports.size()), stream);
 }
 
@@ -198,13 +201,16 @@ bool mlrm_forward_inference_cudnn_supports(const P& p) {
 }
 
 bool mlrm_backward_cudnn_supports(const P& p) {
-  return has_dtype(p) && operations(p).sum.is_supported() && every_branch(p, conv2d_backward_data_cudnn_supports) &&
-         every_branch(p, conv2d_backward_weights_cudnn_supports) && batch_norm_backward_cudnn_supports(normalisation(p));
+  return has_dtype(p) && operations(p).sum.is_supported() &&
+         every_branch(p, conv2d_backward_data_cudnn_supports) &&
+         every_branch(p, conv2d_backward_weights_cudnn_supports) &&
+         batch_norm_backward_cudnn_supports(normalisation(p));
 }
 
 bool mlrm_backward_inference_cudnn_supports(const P& p) {
   return has_dtype(p) && operations(p).sum.is_supported() && every_branch(p, conv2d_forward_cudnn_supports) &&
-         every_branch(p, conv2d_backward_data_cudnn_supports) && every_branch(p, conv2d_backward_weights_cudnn_supports) &&
+         every_branch(p, conv2d_backward_data_cudnn_supports) &&
+         every_branch(p, conv2d_backward_weights_cudnn_supports) &&
          batch_norm_backward_inference_cudnn_supports(normalisation(p));
 }
 
@@ -240,7 +246,8 @@ void mlrm_backward_composed_cudnn(const P& p, Ports ports, Stream stream) {
   backward(p, ports, 6, stream, [&](std::int64_t b, const View& dz, const View&, Stream side) {
     const Ports in = mlrm_backward_in(ports, 6, b), out = mlrm_backward_out(p, ports, 6, b);
     run(&batch_norm_backward_cudnn, normalisation(p),
-        {as_rows(p, in[3]), as_rows(p, ports[1]), in[1], in[2], in[4], in[5], as_rows(p, dz), out[1], out[2]}, side);
+        {as_rows(p, in[3]), as_rows(p, ports[1]), in[1], in[2], in[4], in[5], as_rows(p, dz), out[1], out[2]},
+        side);
   });
 }
 
@@ -250,7 +257,8 @@ void mlrm_backward_inference_composed_cudnn(const P& p, Ports ports, Stream stre
     const Ports in = mlrm_backward_in(ports, 5, b), out = mlrm_backward_out(p, ports, 5, b);
     run(&conv2d_forward_cudnn, convolution(p, b), {ports[0], in[0], View{}, z}, side);
     run(&batch_norm_backward_inference_cudnn, normalisation(p),
-        {as_rows(p, z), as_rows(p, ports[1]), in[1], in[2], in[3], in[4], as_rows(p, dz), out[1], out[2]}, side);
+        {as_rows(p, z), as_rows(p, ports[1]), in[1], in[2], in[3], in[4], as_rows(p, dz), out[1], out[2]},
+        side);
   });
 }
 

@@ -89,7 +89,8 @@ constexpr PrimitiveOf<P> through_statistics(const char* name, std::span<const Ke
 constexpr Kernel forward_training_kernels[] = {
     FOVEA_CUDA_ROW("columns", batch_norm_forward_training_columns, supports_batch_norm_columns),
 #if FOVEA_CUDNN
-    kernel<&batch_norm_forward_training_cudnn, &batch_norm_forward_training_cudnn_supports>("cudnn", Backend::cudnn),
+    kernel<&batch_norm_forward_training_cudnn, &batch_norm_forward_training_cudnn_supports>("cudnn",
+                                                                                            Backend::cudnn),
 #endif
     kernel<&batch_norm_forward_training_cpu, &supports_f32_f64<P>>("cpu", Backend::cpu),
     kernel<&batch_norm_forward_training_onednn, &batch_norm_forward_onednn_supports>("onednn",
@@ -100,7 +101,8 @@ constexpr Kernel forward_training_kernels[] = {
 constexpr Kernel forward_inference_kernels[] = {
     FOVEA_CUDA_ROW("columns", batch_norm_forward_inference_columns, supports_batch_norm_columns),
 #if FOVEA_CUDNN
-    kernel<&batch_norm_forward_inference_cudnn, &batch_norm_forward_inference_cudnn_supports>("cudnn", Backend::cudnn),
+    kernel<&batch_norm_forward_inference_cudnn, &batch_norm_forward_inference_cudnn_supports>("cudnn",
+                                                                                              Backend::cudnn),
 #endif
     kernel<&batch_norm_forward_inference_cpu, &supports_f32_f64<P>>("cpu", Backend::cpu),
     kernel<&batch_norm_forward_inference_onednn, &batch_norm_forward_onednn_supports>("onednn",
@@ -121,7 +123,8 @@ constexpr Kernel backward_kernels[] = {
 constexpr Kernel backward_inference_kernels[] = {
     FOVEA_CUDA_ROW("columns", batch_norm_backward_inference_columns, supports_batch_norm_columns),
 #if FOVEA_CUDNN
-    kernel<&batch_norm_backward_inference_cudnn, &batch_norm_backward_inference_cudnn_supports>("cudnn", Backend::cudnn),
+    kernel<&batch_norm_backward_inference_cudnn, &batch_norm_backward_inference_cudnn_supports>(
+        "cudnn", Backend::cudnn),
 #endif
     kernel<&batch_norm_backward_inference_cpu, &supports_f32_f64<P>>("cpu", Backend::cpu),
     kernel<&batch_norm_backward_inference_onednn, &batch_norm_backward_onednn_supports>("onednn",

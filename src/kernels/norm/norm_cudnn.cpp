@@ -85,7 +85,8 @@ const char* masked(GraphSpec& g, const P& p, bool constant) {
 }
 
 GraphSpec sums_graph(const P& p, bool constant) {
-  GraphSpec g(name_of_backward(constant), (constant ? batch_norm_backward_inference : batch_norm_backward).cost(&p));
+  GraphSpec g(name_of_backward(constant),
+              (constant ? batch_norm_backward_inference : batch_norm_backward).cost(&p));
   const char* through = masked(g, p, constant);
   g.pointwise(GraphOp::multiply, {through, "h"}, "gh");
   g.node(GraphOp::sum, {"gh"}, {"dgamma"});
@@ -116,8 +117,13 @@ GraphSpec data_graph(const P& p, bool constant) {
 
 using Key = std::array<std::int64_t, 7>;
 Key key_of(const P& p, bool constant = false) {
-  return {static_cast<std::int64_t>(p.dtype),       p.relu,  p.rows, p.channels, std::bit_cast<std::int64_t>(p.eps),
-          std::bit_cast<std::int64_t>(p.momentum), constant};
+  return {static_cast<std::int64_t>(p.dtype),
+          p.relu,
+          p.rows,
+          p.channels,
+          std::bit_cast<std::int64_t>(p.eps),
+          std::bit_cast<std::int64_t>(p.momentum),
+          constant};
 }
 using Memo = library::Memo<7>;
 
@@ -153,8 +159,12 @@ void two_passes(const P& p, Ports t, bool constant, Stream stream) {
 
 }  // namespace
 
-bool batch_norm_forward_training_cudnn_supports(const P& p) { return has_dtype(p) && training(p).is_supported(); }
-bool batch_norm_forward_inference_cudnn_supports(const P& p) { return has_dtype(p) && inference(p).is_supported(); }
+bool batch_norm_forward_training_cudnn_supports(const P& p) {
+  return has_dtype(p) && training(p).is_supported();
+}
+bool batch_norm_forward_inference_cudnn_supports(const P& p) {
+  return has_dtype(p) && inference(p).is_supported();
+}
 bool batch_norm_backward_cudnn_supports(const P& p) {
   if (!has_dtype(p)) return false;
   const bool passes = sums(p, false).is_supported() && data(p, false).is_supported();
@@ -176,6 +186,8 @@ void batch_norm_backward_cudnn(const P& p, Ports t, Stream stream) {
   if (p.relu || in_place) return two_passes(p, t, false, stream);
   backward(p).run({t[1], t[0], t[2], t[4], t[5], t[6], t[7], t[8]}, stream);
 }
-void batch_norm_backward_inference_cudnn(const P& p, Ports t, Stream stream) { two_passes(p, t, true, stream); }
+void batch_norm_backward_inference_cudnn(const P& p, Ports t, Stream stream) {
+  two_passes(p, t, true, stream);
+}
 
 }  // namespace fovea

@@ -116,8 +116,7 @@ constexpr Kernel avg_backward_kernels[] = {
 constexpr Kernel global_forward_kernels[] = {
     FOVEA_CUDA_ROW("columns", global_avg_pool_forward_columns, supports_global_avg_pool_columns),
 #if FOVEA_CUDNN
-    kernel<&global_avg_pool_forward_cudnn, &global_avg_pool_forward_cudnn_supports>("cudnn",
- Backend::cudnn),
+    kernel<&global_avg_pool_forward_cudnn, &global_avg_pool_forward_cudnn_supports>("cudnn", Backend::cudnn),
 #endif
     kernel<&global_avg_pool_forward_cpu, &supports_f32_f64<G>>("cpu", Backend::cpu),
     kernel<&global_avg_pool_forward_onednn, &supports_f32<G>>("onednn", Backend::onednn),

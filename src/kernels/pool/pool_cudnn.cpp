@@ -19,8 +19,18 @@ GraphSpec pool_graph(const PoolProblem& p, const char* name, const Cost& cost) {
 
 using Key = std::array<std::int64_t, 12>;
 Key key_of(const PoolProblem& p) {
-  return {static_cast<std::int64_t>(p.dtype), p.count_include_pad, p.n, p.h, p.w, p.c, p.kernel_h, p.kernel_w,
-          p.stride_h, p.stride_w, p.pad_h, p.pad_w};
+  return {static_cast<std::int64_t>(p.dtype),
+          p.count_include_pad,
+          p.n,
+          p.h,
+          p.w,
+          p.c,
+          p.kernel_h,
+          p.kernel_w,
+          p.stride_h,
+          p.stride_w,
+          p.pad_h,
+          p.pad_w};
 }
 
 library::Operation& pool(const PoolProblem& p) {
@@ -43,7 +53,9 @@ bool has_dtype(const P& p) {
 }  // namespace
 
 bool avg_pool_forward_cudnn_supports(const PoolProblem& p) { return has_dtype(p) && pool(p).is_supported(); }
-void avg_pool_forward_cudnn(const PoolProblem& p, Ports t, Stream stream) { pool(p).run({t[0], t[1]}, stream); }
+void avg_pool_forward_cudnn(const PoolProblem& p, Ports t, Stream stream) {
+  pool(p).run({t[0], t[1]}, stream);
+}
 
 bool global_avg_pool_forward_cudnn_supports(const GlobalPoolProblem& p) {
   return has_dtype(p) && pool(p).is_supported();
