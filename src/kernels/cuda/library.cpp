@@ -191,6 +191,8 @@ void Operation::choose(std::span<void* const> tensors, Stream stream) {
       GivenTimer timer(*planned_, state().timer);
       measure_plans(entry_, limits, timer);
     } else {
+      if (file().copy_bytes_per_s() == 0)
+        file().set_copy_rate(copy_ceiling(Device::cuda, std::size_t{1} << 30));
       DeviceTimer timer(*planned_, ports_, tensors, stream);
       measure_plans(entry_, limits, timer);
     }

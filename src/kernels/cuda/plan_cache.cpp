@@ -210,6 +210,7 @@ void PlanFile::load(bool any_header) {
                                  found.device, found.cudnn, found.cublaslt, header_.device, header_.cudnn,
                                  header_.cublaslt));
   }
+  if (o.has("copy_bytes_per_s")) copy_bytes_per_s_ = o.number("copy_bytes_per_s");
   for (const json& value : o.array("problems")) {
     PlanEntry entry = entry_from(value, entries_.size(), path_);
     if (find(entry.op, entry.problem) != nullptr) {
@@ -244,13 +245,18 @@ void PlanFile::save() {
   } catch (const Error&) {
     // what another process left there is not worth more than what is known here
   }
-  strict_json::write(path_, json_of(header_, entries_, plan_limits()) + "\n");
+  strict_json::write(path_, json_of(*this, plan_limits()) + "\n");
 }
 
-std::string json_of(const PlanFileHeader& header, const std::vector<PlanEntry>& entries,
-                    const PlanLimits& limits) {
+double floor_us(const PlanEntry& entry, const DeviceRates& rates) {
+  const bool bf16 = entry.problem.find("bf16") != std::string::npos;
+  const double moving = rates.copy_bytes_per_s > 0 ? entry.bytes / rates.copy_bytes_per_s : 0;
+  return 1e6 * std::max(moving, entry.flops / (bf16 ? rates.bf16_flops : rates.f32_flops));
+}
+
+std::string json_of(const PlanFile& file, const PlanLimits& limits) {
   ordered_json problems = ordered_json::array();
-  for (const PlanEntry& e : entries) {
+  for (const PlanEntry& e : file.entries()) {
     ordered_json plans = ordered_json::array();
     const std::optional<std::size_t> chosen = chosen_plan(e, limits);
     for (std::size_t i = 0; i < e.plans.size(); ++i) {
@@ -259,9 +265,14 @@ std::string json_of(const PlanFileHeader& header, const std::vector<PlanEntry>& 
     problems.push_back(
         {{"op", e.op}, {"problem", e.problem}, {"flops", e.flops}, {"bytes", e.bytes}, {"plans", plans}});
   }
-  return ordered_json{{"format", format_name}, {"version", format_version},   {"device", header.device},
-                      {"cudnn", header.cudnn}, {"cublaslt", header.cublaslt}, {"problems", problems}}
-      .dump(1);
+  ordered_json whole{{"format", format_name},
+                     {"version", format_version},
+                     {"device", file.header().device},
+                     {"cudnn", file.header().cudnn},
+                     {"cublaslt", file.header().cublaslt}};
+  if (file.copy_bytes_per_s() > 0) whole["copy_bytes_per_s"] = file.copy_bytes_per_s();
+  whole["problems"] = problems;
+  return whole.dump(1);
 }
 
 std::string plan_folder() {

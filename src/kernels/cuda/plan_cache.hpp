@@ -84,6 +84,16 @@ struct PlanFileHeader {
   bool operator==(const PlanFileHeader&) const = default;
 };
 
+/// Rates of the device, for floors: of plain copies (read and write), and of products, as kernel_bench has them.
+struct DeviceRates {
+  double copy_bytes_per_s = 0;  // 0: not measured
+  double bf16_flops = 790e12, f32_flops = 67e12;
+};
+
+/// The least microseconds of a problem: its bytes at the copy rate or its operations, whichever takes longer. 0 where
+/// neither is known: parts of a kernel have no floor of their own.
+double floor_us(const PlanEntry& entry, const DeviceRates& rates);
+
 class PlanFile {
  public:
   /// Reads the file where there is one. Throws Error with one sentence where it cannot be used: damaged, a key or a
@@ -99,6 +109,9 @@ class PlanFile {
   const std::string& path() const { return path_; }
   const PlanFileHeader& header() const { return header_; }
   const std::vector<PlanEntry>& entries() const { return entries_; }
+  /// Of the device when plans were first measured; 0: not known.
+  double copy_bytes_per_s() const { return copy_bytes_per_s_; }
+  void set_copy_rate(double bytes_per_s) { copy_bytes_per_s_ = bytes_per_s; }
   const PlanEntry* find(std::string_view op, std::string_view problem) const;
   void put(const PlanEntry& entry);
   /// Writes it, with the entries that another process has added since it was read.
@@ -113,10 +126,11 @@ class PlanFile {
   std::string path_;
   PlanFileHeader header_;
   std::vector<PlanEntry> entries_;
+  double copy_bytes_per_s_ = 0;
 };
 
-std::string json_of(const PlanFileHeader& header, const std::vector<PlanEntry>& entries,
-                    const PlanLimits& limits);
+/// The whole file as text.
+std::string json_of(const PlanFile& file, const PlanLimits& limits);
 
 /// ${FOVEA_PLAN_CACHE}, else ${XDG_CACHE_HOME}/fovea, else ~/.cache/fovea; Error where none of these is set.
 std::string plan_folder();
