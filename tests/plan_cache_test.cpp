@@ -22,6 +22,7 @@
 #include "kernels/norm/kernels.hpp"
 #include "kernels/pool/kernels.hpp"
 #include "kernels/runtime/error.hpp"
+#include "kernels/runtime/storage.hpp"
 
 namespace fovea {
 namespace {
@@ -526,7 +527,7 @@ TEST_F(LibraryTest, WhatCannotRunSaysWhy) {
   library::Operation large(small_graph());
   EXPECT_FALSE(large.is_supported());
   EXPECT_EQ(message_of([&] { large.run(tensors, {}); }),
-            "conv2d.forward: none of the library's 1 plans can be taken (needs 2.0 GiB of workspace)");
+            "conv2d.forward: none of the library's 1 plans can be taken (needs 2.00 GiB of workspace)");
 }
 
 // Every kernel of backend cudnn: which graphs and products it asks for are valid, and each gets all its tensors.
@@ -536,14 +537,13 @@ void run_all(const PrimitiveOf<P>& primitive, void (*run)(const P&, Ports, Strea
   for (const Dtype dtype : {Dtype::f32, Dtype::bf16}) {
     problem.dtype = dtype;
     EXPECT_TRUE(supports(problem)) << primitive.name;
-    std::vector<Storage*> owned;
+    std::vector<std::unique_ptr<Storage>> owned;
     std::vector<View> views;
     for (const PortSpec& spec : primitive.ports(&problem)) {
-      owned.push_back(new Storage(spec.shape, spec.dtype, Device::cpu));
+      owned.push_back(std::make_unique<Storage>(spec.shape, spec.dtype, Device::cpu));
       views.push_back({owned.back()->data(), spec.shape, spec.dtype, Device::cpu});
     }
     run(problem, views, {});
-    for (Storage* s : owned) delete s;
   }
   problem.dtype = Dtype::f64;
   EXPECT_FALSE(supports(problem)) << primitive.name;

@@ -157,7 +157,9 @@ void forward(const P& p, Ports ports, Stream stream, F&& branch) {
   Branches branches(stream);
   for (std::int64_t b = 0; b < p.branches; ++b) {
     const auto i = static_cast<std::size_t>(b);
-    branch(b, out[i].view, branches.begin(i));
+    const Stream side = branches.begin(i);
+    const StreamScope scope(side);  // what a part takes besides is ordered with it
+    branch(b, out[i].view, side);
   }
   branches.join();
   add_up(p, ports[0], out, mlrm_forward_y(p, ports), stream);
@@ -172,6 +174,7 @@ void backward(const P& p, Ports ports, std::size_t per_branch, Stream stream, F&
   for (std::int64_t b = 0; b < p.branches; ++b) {
     const auto i = static_cast<std::size_t>(b);
     const Stream side = branches.begin(i);
+    const StreamScope scope(side);
     const View& dw = mlrm_backward_out(p, ports, per_branch, b)[0];
     normalise(b, dz[i].view, part[i].view, side);
     if (dw) run(&conv2d_backward_weights_cudnn, convolution(p, b), {ports[0], dz[i].view, dw, View{}}, side);
@@ -225,12 +228,13 @@ void mlrm_forward_training_composed_cudnn(const P& p, Ports ports, Stream stream
 
 void mlrm_forward_inference_composed_cudnn(const P& p, Ports ports, Stream stream) {
   Operations& o = operations(p);
-  const Shape shape{p.branches, p.c};
+  const Shape shape{p.branches,
+                    (p.c + 15) / 16 * 16};  // so that every branch's begins aligned, as plans expect
   const Dtype small = param_dtype(p.dtype);
   const Buffer scales(shape, small, stream.device), shifts(shape, small, stream.device);
   const auto row = [&](const Buffer& all, std::int64_t b) {
     View view = with_shape(all.view, {p.c});
-    view.data = static_cast<char*>(view.data) + b * view.bytes();
+    view.data = static_cast<char*>(view.data) + b * shape[1] * size_of(small);
     return view;
   };
   forward(p, ports, stream, [&](std::int64_t b, const View& y, Stream side) {
