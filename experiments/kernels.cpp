@@ -105,6 +105,8 @@ std::vector<Row> rows_of(const Primitive& primitive, Device device) {
       if (!first && reason == "first in the table") reason = "first that takes most problems";
     } else if (device_of(row.kernel->backend) != device) {
       reason = fmt::format("runs on {}", name_of(device_of(row.kernel->backend)));
+    } else if (taken != nullptr && selection().reason(primitive, device) == "fastest on record") {
+      reason = "not the fastest on record";
     } else if (taken != nullptr) {
       reason = &row > taken ? fmt::format("after {}", taken->kernel->name)
                             : std::string("before it where it can be used");

@@ -357,6 +357,40 @@ class ProgramTest(unittest.TestCase):
         self.assertEqual([(r["kernel"], r["why"]) for r in conv if r["default"]], [("reference", "forced")])
         self.assertIn("conv2d.forward", self.expect(0, "kernels", "conv2d").stdout)
 
+    def test_ledger_of_plans(self):
+        folder = os.path.join(self.root, "plans")
+        os.makedirs(folder, exist_ok=True)
+        plan = {"knobs": "tile_size=1", "deterministic": True, "tf32": False, "approximate": False, "compiles": False}
+        times = {"median_us": 20.0, "p10_us": 19.0, "p90_us": 22.0}
+        problem = {"op": "conv2d.forward", "problem": "x bf16 1x1x1x1", "flops": 790e7, "bytes": 4e6, "plans": [
+            {"engine": "eng1", "workspace": 0, **plan, **times},
+            {"engine": "eng2", "workspace": 2 << 30, **plan},
+            {"engine": "eng3", "workspace": 0, **plan, "failure": "no kernel"}]}
+        whole = {"format": "fovea plans", "version": 1, "device": "D", "cudnn": "9.19.0", "cublaslt": "13.1.0",
+                 "copy_bytes_per_s": 4e12, "problems": [problem]}
+        with open(os.path.join(folder, "plans-D-cudnn-9.19.0.json"), "w") as file:
+            json.dump(whole, file)
+        with open(os.path.join(folder, "plans-E-cudnn-9.19.0.json"), "w") as file:
+            file.write('{"format": ')
+        os.environ["FOVEA_PLAN_CACHE"] = folder
+        try:
+            answer = self.expect(0, "kernels", "conv2d", "--plans", "--json")
+            self.assertIn("is not usable", answer.stderr)
+            rows = json.loads(answer.stdout)
+            self.assertEqual([row["chosen"] for row in rows], [True, False, False])
+            self.assertAlmostEqual(rows[0]["floor_share"], 0.5)
+            self.assertEqual([row["note"] for row in rows], ["", "needs 2.00 GiB of workspace", "failed: no kernel"])
+            wider = json.loads(self.expect(0, "kernels", "--plans", "--json", "--workspace-limit", "4GiB").stdout)
+            self.assertEqual(wider[1]["note"], "")
+            table = self.expect(0, "kernels", "--plans").stdout
+            self.assertIn("conv2d.forward: x bf16 1x1x1x1", table)
+            self.assertIn("50.0 %", table)
+            none = self.expect(0, "kernels", "ham", "--plans")
+            self.assertEqual(none.stdout, "")
+            self.assertIn("no plans in", none.stderr)
+        finally:
+            del os.environ["FOVEA_PLAN_CACHE"]
+
 
 if __name__ == "__main__":
     unittest.main(argv=[sys.argv[0], *sys.argv[2:]], verbosity=2)

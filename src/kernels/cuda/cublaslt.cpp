@@ -228,6 +228,14 @@ class LtOp : public PlannedOp {
     check(lt().MatmulPreferenceSetAttribute(preference.value, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &most,
                                             sizeof(most)),
           spec_.primitive);
+    // Tensors begin where Storage does or at a multiple of 16 bytes; unasked, cublasLt counts on 256.
+    const std::uint32_t alignment = 16;
+    for (const auto attribute :
+         {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+          CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES}) {
+      check(lt().MatmulPreferenceSetAttribute(preference.value, attribute, &alignment, sizeof(alignment)),
+            spec_.primitive);
+    }
     form.results.resize(asked_for);
     int found = 0;
     const cublasStatus_t status =

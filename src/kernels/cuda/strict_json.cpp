@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cmath>
 #include <cstring>
@@ -59,7 +60,8 @@ json parse(const std::string& text, const std::string& path) {
   try {
     return json::parse(text, look);
   } catch (const json::parse_error& error) {
-    fail_file(path, fmt::format("it is no valid JSON (byte {} of {})", error.byte, text.size()));
+    fail_file(path, fmt::format("it is no valid JSON (byte {} of {})", std::min(error.byte, text.size()),
+                                text.size()));
   } catch (const json::exception&) {
     fail_file(path, "it is no valid JSON (a number is too large)");
   }
