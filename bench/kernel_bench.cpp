@@ -22,6 +22,7 @@
 
 #include "harness.hpp"
 #include "kernels/cuda/kernel_record_file.hpp"
+#include "kernels/cuda/library.hpp"
 #include "kernels/cuda/plan_cache.hpp"
 #include "kernels/runtime/device_info.hpp"
 #include "kernels/runtime/error.hpp"
@@ -277,6 +278,10 @@ int run(int argc, char** argv) {
   for (std::size_t i = 0; i < rows.size(); ++i) {
     rows[i].again_us = again[i]();
     print_row(rows[i]);
+  }
+  if (o.plans && candidates(o, all).empty()) {
+    const std::string why = library::source().why_unusable();
+    fail(why.empty() ? "kernel_bench: no kernel of backend cudnn matches" : why);
   }
   if (o.plans) return wrong ? 1 : 0;
   if (rows.empty() && !wrong) fail("kernel_bench: no kernel matches");

@@ -117,6 +117,52 @@ TEST_F(CudnnTest, NamesEnginesAndKnobs) {
   EXPECT_THROW(op->run(0, nothing, nullptr, {}), Error);
 }
 
+// The documented fusions that no kernel here uses, since no engine takes them in bf16 or f32, are valid graphs all the same.
+TEST_F(CudnnTest, BuildsTheDocumentedFusions) {
+  const GraphShape x{8, 64, 56, 56}, w{128, 64, 3, 3}, y{8, 128, 56, 56}, c = per_channel(128);
+  const GraphWindow window{.window = {1, 1}, .stride = {1, 1}, .pad = {1, 1}, .dilation = {1, 1}};
+  for (const Dtype dtype : {Dtype::f32, Dtype::bf16}) {
+    GraphSpec forward("scale, bias, ReLU, convolution, statistics", {});
+    forward.input("x", dtype, x);
+    forward.input("w", dtype, w);
+    forward.input("scale", Dtype::f32, per_channel(64));
+    forward.input("bias", Dtype::f32, per_channel(64));
+    forward.pointwise(GraphOp::multiply, {"x", "scale"}, "a");
+    forward.pointwise(GraphOp::add, {"a", "bias"}, "b");
+    forward.pointwise(GraphOp::relu, {"b"}, "c");
+    forward.windowed(GraphOp::convolution, {"c", "w"}, "y", window);
+    forward.node(GraphOp::statistics, {"y"}, {"sum", "squares"});
+    forward.output("y", dtype, y);
+    forward.output("sum", Dtype::f32, c);
+    forward.output("squares", Dtype::f32, c);
+    EXPECT_NO_THROW(cudnn::plan(forward, h200));
+
+    GraphSpec finalize("statistics, finalize", {});
+    for (const char* name : {"sum", "squares", "gamma", "beta", "mean", "var"})
+      finalize.input(name, Dtype::f32, c);
+    finalize.constant("eps", 1e-5);
+    finalize.constant("momentum", 0.1);
+    finalize.constant("count", 8 * 56 * 56, Dtype::i64);
+    finalize.node(GraphOp::statistics_finalize,
+                  {"sum", "squares", "gamma", "beta", "mean", "var", "eps", "momentum", "count"},
+                  {"scale", "shift", "batch_mean", "invstd", "next_mean", "next_var"});
+    for (const char* name : {"scale", "shift", "batch_mean", "invstd", "next_mean", "next_var"}) {
+      finalize.output(name, Dtype::f32, c);
+    }
+    EXPECT_FALSE(cudnn::plan(finalize, h200)->plans().empty());
+
+    GraphSpec backward("data gradient, ReLU's mask", {});
+    backward.input("dy", dtype, y);
+    backward.input("w", dtype, w);
+    backward.input("x", dtype, x);
+    backward.windowed(GraphOp::convolution_data, {"dy", "w"}, "t", window);
+    backward.inner("t", x);
+    backward.pointwise(GraphOp::relu_backward, {"t", "x"}, "dx");
+    backward.output("dx", dtype, x);
+    EXPECT_NO_THROW(cudnn::plan(backward, h200));
+  }
+}
+
 TEST_F(CudnnTest, RefusalsAreOneSentence) {
   GraphSpec g("conv2d.forward", {});
   g.input("x", Dtype::f32, {8, 64, 56, 56});

@@ -9,6 +9,7 @@
 
 #include "grid_file.hpp"
 #include "harness.hpp"
+#include "kernels/cuda/plan_cache.hpp"
 #include "kernels/runtime/device.hpp"
 
 namespace fovea {
@@ -19,6 +20,12 @@ using cases::PrimitiveCase;
 using testing::KernelRun;
 
 class EveryKernel : public ::testing::TestWithParam<const Primitive*> {};
+
+// Plans of libraries are not compared here: hundreds of problems would be measured, each with dozens of plans.
+[[maybe_unused]] const bool unmeasured = [] {
+  set_plan_limits({.measure = false});
+  return true;
+}();
 
 constexpr Dtype dtypes[] = {Dtype::f32, Dtype::f64, Dtype::bf16};
 

@@ -422,6 +422,7 @@ struct StandIn : library::Source {
                                 {"random", "", 0, false, false, false, false}};
   std::string why;
   std::string invalid;  // a text that the library refuses
+  std::string broken;   // an engine that cannot be built
   std::vector<std::string> asked, ran;
   std::size_t planned = 0;
 
@@ -443,7 +444,9 @@ struct StandIn : library::Source {
 };
 
 std::span<const PlanInfo> StandInOp::plans() const { return owner_.offered; }
-void StandInOp::build(std::size_t) {}
+void StandInOp::build(std::size_t plan) {
+  if (owner_.offered[plan].engine == owner_.broken) fail("cannot be built");
+}
 void StandInOp::run(std::size_t plan, std::span<void* const> tensors, void* workspace, Stream) {
   EXPECT_EQ(workspace != nullptr, owner_.offered[plan].workspace > 0);
   for (void* t : tensors) EXPECT_NE(t, nullptr) << text_;
@@ -503,6 +506,27 @@ TEST_F(LibraryTest, PinnedPlansWin) {
   op.run(std::vector<void*>(3, bytes.data()), {});
   EXPECT_EQ(library_.ran, std::vector<std::string>{"random"});
   EXPECT_EQ(measured_, 0);
+}
+
+TEST_F(LibraryTest, UnmeasuredTheFirstThatBuildsIsTaken) {
+  std::vector<char> bytes(4096);
+  const std::vector<void*> tensors(3, bytes.data());
+  set_plan_limits({.workspace = 10, .measure = false});
+  library_.broken = "slow";
+  library_.offered.push_back({"third", "", 0, true, false, false, false});
+  library::Operation op(small_graph());
+  op.run(tensors, {});
+  EXPECT_EQ(library_.ran, std::vector<std::string>{"third"});
+  EXPECT_EQ(measured_, 0);
+  EXPECT_TRUE(library::plan_file().entries().empty()) << "and nothing is kept";
+  set_plan_limits({.workspace = 10});
+  library_.broken.clear();
+  library::Operation measured(small_graph());
+  measured.run(tensors, {});
+  set_plan_limits({.workspace = 10, .measure = false});
+  library::Operation known(small_graph());
+  known.run(tensors, {});
+  EXPECT_EQ(library_.ran.back(), "slow") << "what was measured counts";
 }
 
 TEST_F(LibraryTest, WhatCannotRunSaysWhy) {

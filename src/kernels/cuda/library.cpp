@@ -178,34 +178,51 @@ bool Operation::is_supported() {
   return chosen_plan(entry_, plan_limits()).has_value() || must_measure(entry_, plan_limits());
 }
 
+void Operation::measure(std::span<void* const> tensors, Stream stream) {
+  if (device_pool::is_capturing()) {
+    fail(fmt::format(
+        "{}: the plans for this problem have not been measured, which cannot be done inside a graph "
+        "capture; run it once before",
+        op_));
+  }
+  if (debug()) {
+    fail(fmt::format(
+        "{}: plans are not measured in debug mode, which graph captures have none of; run it once without "
+        "--debug before",
+        op_));
+  }
+  if (state().timer) {
+    GivenTimer timer(*planned_, state().timer);
+    measure_plans(entry_, plan_limits(), timer);
+  } else {
+    if (file().copy_bytes_per_s() == 0)
+      file().set_copy_rate(copy_ceiling(Device::cuda, std::size_t{1} << 30));
+    DeviceTimer timer(*planned_, ports_, tensors, stream);
+    measure_plans(entry_, plan_limits(), timer);
+  }
+  file().put(entry_);
+  save(file());
+}
+
+std::optional<std::size_t> Operation::first_that_builds() {
+  for (std::size_t i = 0; i < entry_.plans.size(); ++i) {
+    if (!entry_.plans[i].failure.empty() || !why_left_out(entry_.plans[i].info, plan_limits()).empty())
+      continue;
+    try {
+      planned_->build(i);
+      return i;
+    } catch (const Error& error) {
+      entry_.plans[i].failure = error.what();
+    }
+  }
+  return {};
+}
+
 void Operation::choose(std::span<void* const> tensors, Stream stream) {
   const PlanLimits limits = plan_limits();
-  if (must_measure(entry_, limits)) {
-    if (device_pool::is_capturing()) {
-      fail(fmt::format(
-          "{}: the plans for this problem have not been measured, which cannot be done inside a graph "
-          "capture; run it once before",
-          op_));
-    }
-    if (debug()) {
-      fail(fmt::format(
-          "{}: plans are not measured in debug mode, which graph captures have none of; run it once without "
-          "--debug before",
-          op_));
-    }
-    if (state().timer) {
-      GivenTimer timer(*planned_, state().timer);
-      measure_plans(entry_, limits, timer);
-    } else {
-      if (file().copy_bytes_per_s() == 0)
-        file().set_copy_rate(copy_ceiling(Device::cuda, std::size_t{1} << 30));
-      DeviceTimer timer(*planned_, ports_, tensors, stream);
-      measure_plans(entry_, limits, timer);
-    }
-    file().put(entry_);
-    save(file());
-  }
+  if (limits.measure && must_measure(entry_, limits)) measure(tensors, stream);
   taken_ = chosen_plan(entry_, limits);
+  if (!taken_ && !limits.measure) taken_ = first_that_builds();
   taken_under_ = limits;
   if (!taken_) {
     std::string why;

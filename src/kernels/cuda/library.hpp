@@ -69,6 +69,8 @@ class Operation {
  private:
   void plan();  // asks the library, once
   void choose(std::span<void* const> tensors, Stream stream);
+  void measure(std::span<void* const> tensors, Stream stream);
+  std::optional<std::size_t> first_that_builds();
 
   std::string op_, problem_, failure_;
   Cost cost_;
