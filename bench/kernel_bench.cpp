@@ -1,7 +1,7 @@
 // kernel_bench: every kernel of every primitive at the shapes of docs/performance.md, against its floor.
 //
 //   kernel_bench [--device cpu|cuda] [--only TEXT] [--kernel NAME] [--small] [--tflops N] [--tflops-f32 N] [--json FILE]
-//                [--record] [--plans] [--tf32] [--nondeterministic] [--workspace-limit SIZE]
+//                [--dtype bf16|f32] [--record] [--plans] [--tf32] [--nondeterministic] [--workspace-limit SIZE]
 //
 // Correct first: each kernel's outputs are compared with those of the CPU's default kernel on the same inputs; one that
 // differs is reported and not timed. Then cold (the copies in a graph rotate over buffers of three times the second-level
@@ -38,7 +38,7 @@ using cases::PrimitiveCase;
 
 struct Options {
   Device device = Device::cpu;
-  std::string only, kernel, json;
+  std::string only, kernel, json, dtype;
   double tflops = 790, tflops_f32 = 67;
   bool small = false, record = false, plans = false;
   PlanLimits limits;
@@ -68,6 +68,8 @@ Options parse(int argc, char** argv) {
       o.only = value;
     } else if (flag == "--kernel") {
       o.kernel = value;
+    } else if (flag == "--dtype") {
+      o.dtype = name_of(parse_dtype(value));
     } else if (flag == "--tflops") {
       o.tflops = std::stod(value);
     } else if (flag == "--tflops-f32") {
@@ -184,6 +186,7 @@ std::vector<Candidate> candidates(const Options& o, const std::vector<BenchShape
       if (device_of(kernel.backend) != o.device || (!o.kernel.empty() && o.kernel != kernel.name)) continue;
       if (o.plans && kernel.backend != Backend::cudnn) continue;
       for (const Dtype dtype : {Dtype::bf16, Dtype::f32}) {
+        if (!o.dtype.empty() && o.dtype != name_of(dtype)) continue;
         if (kernel.supports(c.problem(dtype).get())) found.push_back({&c, shape.exact_share, &kernel, dtype});
       }
     }
