@@ -118,13 +118,18 @@ std::vector<Row> rows_of(const Primitive& primitive, Device device) {
   return rows;
 }
 
+// Of backend cudnn, the plans decide.
+bool is_deterministic(const Kernel& kernel) {
+  return kernel.deterministic && (kernel.backend != Backend::cudnn || plan_limits().deterministic);
+}
+
 void print_json(const std::vector<Row>& rows) {
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
   for (const Row& r : rows) {
     list.push_back({{"op", r.primitive->name},
                     {"kernel", r.kernel->name},
                     {"backend", name_of(r.kernel->backend)},
-                    {"deterministic", r.kernel->deterministic},
+                    {"deterministic", is_deterministic(*r.kernel)},
                     {"available", r.available},
                     {"default", r.is_default},
                     {"why", r.why}});
@@ -138,7 +143,7 @@ void print_table(const std::vector<Row>& rows) {
   const Primitive* before = nullptr;
   for (const Row& r : rows) {
     fmt::print("{:<30} {:<14} {:<10} {:<14} {:<6} {:<8} {}\n", r.primitive == before ? "" : r.primitive->name,
-               r.kernel->name, name_of(r.kernel->backend), r.kernel->deterministic ? "yes" : "no",
+               r.kernel->name, name_of(r.kernel->backend), is_deterministic(*r.kernel) ? "yes" : "no",
                r.available ? "yes" : "no", r.is_default ? "*" : "", r.why);
     before = r.primitive;
   }

@@ -391,6 +391,30 @@ class ProgramTest(unittest.TestCase):
         finally:
             del os.environ["FOVEA_PLAN_CACHE"]
 
+    def test_record_of_kernels(self):
+        folder = os.path.join(self.root, "record")
+        os.makedirs(folder, exist_ok=True)
+        row = {"primitive": "ham.forward", "dtype": "f32", "bytes": 10000, "kernel": "two_pass", "median_us": 3}
+        record = {"format": "fovea kernels", "version": 1, "device": "host executor", "rows": [row]}
+        environment = {**os.environ, "FOVEA_PLAN_CACHE": folder, "FOVEA_EMULATE_DEVICE": "1"}
+
+        def default(*more):
+            with open(os.path.join(folder, "kernels-host-executor.json"), "w") as file:
+                json.dump(record, file)
+            answer = run("kernels", "ham.forward", "--device", "cuda", "--json", *more, env=environment)
+            rows = [r for r in json.loads(answer.stdout) if r["default"]]
+            return rows[0]["kernel"], rows[0]["why"].split(";")[0], answer.stderr
+
+        if run("kernels", "--device", "cuda", env=environment).returncode != 0:
+            self.skipTest("a build with CUDA emulates no device")
+        self.assertEqual(default(), ("two_pass", "fastest on record", ""))
+        self.assertEqual(default("--kernel", "ham=cluster")[:2], ("cluster", "forced"))
+        self.assertEqual(default("--backend", "cuda")[:2], ("cluster", "preferred backend"))
+        record["device"] = "another"
+        kernel, why, said = default()
+        self.assertEqual((kernel, why), ("cluster", "first in the table"))
+        self.assertIn("it is of another, and here is host executor; kernels are chosen by the order", said)
+
 
 if __name__ == "__main__":
     unittest.main(argv=[sys.argv[0], *sys.argv[2:]], verbosity=2)
