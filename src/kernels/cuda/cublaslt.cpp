@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <cstdint>
 #include <set>
 #include <vector>
 
@@ -222,6 +223,10 @@ class LtOp : public PlannedOp {
           spec_.aux_columns() == spec_.n && spec_.aux_bytes() == spec_.m * spec_.n * size_of(spec_.out);
       if (values) set(form.operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_DATA_TYPE, type_of(spec_.out));
     }
+    // Its heuristics look whether these are set; run() sets them to the tensors.
+    void* const somewhere = reinterpret_cast<void*>(std::uintptr_t{4096});
+    if (spec_.has_bias()) set(form.operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, somewhere);
+    if (spec_.has_aux()) set(form.operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, somewhere);
     Preference preference;
     check(lt().MatmulPreferenceCreate(&preference.value), spec_.primitive);
     const std::size_t most = std::size_t{4} << 30;
