@@ -8,6 +8,7 @@
 #include "kernels/conv2d/conv2d.hpp"
 #include "kernels/ham/ham.hpp"
 #include "kernels/head/head.hpp"
+#include "kernels/linear/linear.hpp"
 #include "kernels/mlrm/mlrm.hpp"
 #include "kernels/norm/norm.hpp"
 #include "kernels/pool/pool.hpp"
@@ -96,6 +97,14 @@ inline void add_normalisation(std::vector<BenchShape>& all, const char* label, s
   all.push_back({cases::make_case(batch_norm_backward, label, p)});
 }
 
+inline void add_linear(std::vector<BenchShape>& all, const char* label, std::int64_t n, std::int64_t in,
+                       std::int64_t out) {
+  const LinearProblem p{.relu = 1, .n = n, .in = in, .out = out};
+  all.push_back({cases::make_case(linear_forward, label, p)});
+  all.push_back({cases::make_case(linear_backward_data, label, p)});
+  all.push_back({cases::make_case(linear_backward_weights, label, p)});
+}
+
 inline void add_pool(std::vector<BenchShape>& all, const char* label, std::int64_t n, std::int64_t side,
                      std::int64_t c) {
   const PoolProblem p{.n = n, .h = side, .w = side, .c = c};
@@ -114,6 +123,7 @@ inline std::vector<BenchShape> shapes(bool small) {
              {.n = 2, .c = 64, .m_h = 7, .m_w = 7, .r_h = 7, .r_w = 7, .hidden = 16, .classes = 3});
     add_conv(all, "N1 32-64@14", conv3x3(1, 14, 32, 64));
     add_normalisation(all, "N2 64@14", 392, 64);
+    add_linear(all, "N4 64-32", 4, 64, 32);
     add_pool(all, "N2 64@14", 2, 14, 64);
     return all;
   }
@@ -130,6 +140,8 @@ inline std::vector<BenchShape> shapes(bool small) {
   add_conv(all, "N8 512-512@28", conv3x3(8, 28, 512, 512));
   add_conv(all, "N8 512-512@28 /2", conv3x3(8, 28, 512, 512, 2));
   add_normalisation(all, "N32 512@14", 32 * 14 * 14, 512);
+  add_linear(all, "N32 512-64", 32, 512, 64);
+  add_linear(all, "N32 25088-4096", 32, 25088, 4096);
   add_pool(all, "N8 64@224", 8, 224, 64);
   return all;
 }

@@ -7,13 +7,16 @@
 
 #include <algorithm>
 #include <array>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "cases/case.hpp"
 #include "command_line.hpp"
 #include "commands.hpp"
+#include "kernels/cuda/plan_cache.hpp"
 #include "kernels/primitives.hpp"
 #include "kernels/runtime/device_info.hpp"
+#include "kernels/runtime/memory.hpp"
 #include "kernels/runtime/names.hpp"
 
 namespace fovea {
@@ -95,13 +98,15 @@ std::vector<Row> rows_of(const Primitive& primitive, Device device) {
     const std::string limit = limits(support_of(primitive, *row.kernel));
     std::string reason;
     if (row.is_default) {
-      reason = std::string(selection().reason(primitive));
+      reason = std::string(selection().reason(primitive, device));
       const bool first = &row == &*std::find_if(rows.begin(), rows.end(), [&](const Row& r) {
         return device_of(r.kernel->backend) == device;
       });
       if (!first && reason == "first in the table") reason = "first that takes most problems";
     } else if (device_of(row.kernel->backend) != device) {
       reason = fmt::format("runs on {}", name_of(device_of(row.kernel->backend)));
+    } else if (taken != nullptr && selection().reason(primitive, device) == "fastest on record") {
+      reason = "not the fastest on record";
     } else if (taken != nullptr) {
       reason = &row > taken ? fmt::format("after {}", taken->kernel->name)
                             : std::string("before it where it can be used");
@@ -113,13 +118,18 @@ std::vector<Row> rows_of(const Primitive& primitive, Device device) {
   return rows;
 }
 
+// Of backend cudnn, the plans decide.
+bool is_deterministic(const Kernel& kernel) {
+  return kernel.deterministic && (kernel.backend != Backend::cudnn || plan_limits().deterministic);
+}
+
 void print_json(const std::vector<Row>& rows) {
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
   for (const Row& r : rows) {
     list.push_back({{"op", r.primitive->name},
                     {"kernel", r.kernel->name},
                     {"backend", name_of(r.kernel->backend)},
-                    {"deterministic", r.kernel->deterministic},
+                    {"deterministic", is_deterministic(*r.kernel)},
                     {"available", r.available},
                     {"default", r.is_default},
                     {"why", r.why}});
@@ -133,7 +143,7 @@ void print_table(const std::vector<Row>& rows) {
   const Primitive* before = nullptr;
   for (const Row& r : rows) {
     fmt::print("{:<30} {:<14} {:<10} {:<14} {:<6} {:<8} {}\n", r.primitive == before ? "" : r.primitive->name,
-               r.kernel->name, name_of(r.kernel->backend), r.kernel->deterministic ? "yes" : "no",
+               r.kernel->name, name_of(r.kernel->backend), is_deterministic(*r.kernel) ? "yes" : "no",
                r.available ? "yes" : "no", r.is_default ? "*" : "", r.why);
     before = r.primitive;
   }
@@ -152,21 +162,146 @@ std::vector<const Primitive*> primitives_of(const std::string& op) {
   return found;
 }
 
+// ---- the ledger: every plan that was tried, of every device whose file lies in the cache
+
+std::vector<PlanFile> plan_files() {
+  namespace fs = std::filesystem;
+  std::vector<std::string> paths;
+  std::error_code error;
+  for (const fs::directory_entry& entry : fs::directory_iterator(plan_folder(), error)) {
+    const std::string name = entry.path().filename();
+    if (name.starts_with("plans-") && name.ends_with(".json")) paths.push_back(entry.path());
+  }
+  std::sort(paths.begin(), paths.end());
+  std::vector<PlanFile> files;
+  for (const std::string& path : paths) {
+    try {
+      files.push_back(PlanFile::read(path));
+    } catch (const Error& failure) {
+      fmt::print(stderr, "{}\n", failure.what());
+    }
+  }
+  return files;
+}
+
+struct PlanRow {
+  const PlanFile* file;
+  const PlanEntry* entry;
+  const PlanRecord* plan;
+  bool chosen;
+  double floor_share;  // 0: none
+  std::string note;    // why it is not taken
+};
+
+std::vector<PlanRow> plan_rows(const std::vector<PlanFile>& files,
+                               const std::vector<const Primitive*>& wanted) {
+  std::vector<PlanRow> rows;
+  for (const PlanFile& file : files) {
+    for (const PlanEntry& entry : file.entries()) {
+      const bool asked =
+          std::any_of(wanted.begin(), wanted.end(), [&](const Primitive* p) { return entry.op == p->name; });
+      if (!asked) continue;
+      const std::optional<std::size_t> chosen = chosen_plan(entry, plan_limits());
+      const double floor = floor_us(entry, {.copy_bytes_per_s = file.copy_bytes_per_s()});
+      for (std::size_t i = 0; i < entry.plans.size(); ++i) {
+        const PlanRecord& plan = entry.plans[i];
+        const std::string note =
+            !plan.failure.empty() ? "failed: " + plan.failure : why_left_out(plan.info, plan_limits());
+        rows.push_back(
+            {&file, &entry, &plan, chosen == i, plan.time ? floor / plan.time->median_us : 0, note});
+      }
+    }
+  }
+  return rows;
+}
+
+void print_plans_json(const std::vector<PlanRow>& rows) {
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  for (const PlanRow& r : rows) {
+    nlohmann::ordered_json row{{"device", r.file->header().device},
+                               {"cudnn", r.file->header().cudnn},
+                               {"cublaslt", r.file->header().cublaslt},
+                               {"op", r.entry->op},
+                               {"problem", r.entry->problem},
+                               {"engine", r.plan->info.engine},
+                               {"knobs", r.plan->info.knobs},
+                               {"workspace", r.plan->info.workspace},
+                               {"deterministic", r.plan->info.deterministic},
+                               {"tf32", r.plan->info.tf32}};
+    if (r.plan->time) {
+      row["median_us"] = r.plan->time->median_us;
+      row["p10_us"] = r.plan->time->p10_us;
+      row["p90_us"] = r.plan->time->p90_us;
+    }
+    if (r.floor_share > 0) row["floor_share"] = r.floor_share;
+    row["chosen"] = r.chosen;
+    row["pinned"] = r.plan->pinned;
+    row["note"] = r.note;
+    list.push_back(row);
+  }
+  fmt::print("{}\n", list.dump(2));
+}
+
+void print_plans_table(const std::vector<PlanRow>& rows) {
+  const PlanFile* file = nullptr;
+  const PlanEntry* entry = nullptr;
+  for (const PlanRow& r : rows) {
+    if (r.file != file) {
+      fmt::print("{}, cuDNN {}, cublasLt {} ({})\n", r.file->header().device, r.file->header().cudnn,
+                 r.file->header().cublaslt, r.file->path());
+      file = r.file;
+    }
+    if (r.entry != entry) fmt::print("\n{}: {}\n", r.entry->op, r.entry->problem);
+    entry = r.entry;
+    const std::string time = r.plan->time ? fmt::format("{:.2f} us [{:.2f}, {:.2f}]", r.plan->time->median_us,
+                                                        r.plan->time->p10_us, r.plan->time->p90_us)
+                                          : "-";
+    fmt::print("{:1} {:14} {:>12} {:>30} {:>7}  {}{}{}\n",
+               r.plan->pinned ? "p"
+               : r.chosen     ? "*"
+                              : "",
+               r.plan->info.engine, bytes_text(r.plan->info.workspace), time,
+               r.floor_share > 0 ? fmt::format("{:.1f} %", 100 * r.floor_share) : "-", r.plan->info.knobs,
+               r.note.empty() ? "" : "; ", r.note);
+  }
+}
+
+// Exit 0 with or without plans; a word on stderr where there are none.
+void print_plans(const std::string& op, bool json) {
+  const std::vector<PlanFile> files = plan_files();
+  const std::vector<PlanRow> rows = plan_rows(files, primitives_of(op));
+  if (json) {
+    print_plans_json(rows);
+  } else {
+    print_plans_table(rows);
+  }
+  if (rows.empty()) {
+    fmt::print(stderr,
+               "no plans in {}: kernels of backend cudnn measure theirs the first time they meet a problem\n",
+               plan_folder());
+  }
+}
+
 }  // namespace
 
 int command_kernels(const Arguments& arguments) {
-  CommandLine line("kernels",
-                   "Every primitive, its kernels, which of them run here, and which is the default and why.",
-                   "  fovea kernels\n"
-                   "  fovea kernels conv2d --json\n"
-                   "  fovea kernels ham --backend reference    what a preferred backend changes\n");
+  CommandLine line(
+      "kernels", "Every primitive, its kernels, which of them run here, and which is the default and why.",
+      "  fovea kernels\n"
+      "  fovea kernels conv2d --json\n"
+      "  fovea kernels ham --backend reference    what a preferred backend changes\n"
+      "  fovea kernels conv2d --plans             the plans of cuDNN and cublasLt, and what they took\n");
   std::string op;
   bool plans = false;
   line.positional("op", op, "an op (conv2d) or a primitive (conv2d.forward)");
-  line.flag("--plans", plans, "also what CUDA libraries planned for the shapes they have seen");
+  line.flag("--plans", plans, "instead, every plan of cuDNN and cublasLt that was tried: * taken, p pinned");
   if (!line.parse(arguments)) return exit_done;
   RunConfig config = line.config();
   apply_to_process(config, DeviceUse::single_kernels);
+  if (plans) {
+    print_plans(op, line.json());
+    return exit_done;
+  }
   std::vector<Row> rows;
   for (const Primitive* p : primitives_of(op)) {
     const std::vector<Row> more = rows_of(*p, parse_device(config.device));
@@ -177,8 +312,6 @@ int command_kernels(const Arguments& arguments) {
   } else {
     print_table(rows);
   }
-  std::string why_not;
-  if (plans && !cuda_available(&why_not)) fmt::print(stderr, "no plans: {}\n", why_not);
   return exit_done;
 }
 

@@ -13,7 +13,10 @@
 #include <system_error>
 
 #include "data/csv.hpp"
+#include "kernels/cuda/kernel_record_file.hpp"
+#include "kernels/cuda/plan_cache.hpp"
 #include "kernels/runtime/debug.hpp"
+#include "kernels/runtime/device_info.hpp"
 #include "kernels/runtime/error.hpp"
 #include "kernels/runtime/memory.hpp"
 #include "kernels/runtime/names.hpp"
@@ -191,6 +194,16 @@ ConfigKey memory_limit_key() {
   return key;
 }
 
+ConfigKey workspace_limit_key() {
+  ConfigKey key = base_key({"workspace_limit", "--workspace-limit", "SIZE",
+                            "the most that a plan of cuDNN or cublasLt may take besides, as in 512MiB (1GiB)",
+                            KeyGroup::everywhere});
+  key.is_text = true;
+  key.get = [](const RunConfig& c) { return c.workspace_limit == 0 ? "0" : limit_text(c.workspace_limit); };
+  key.set = [](RunConfig& c, std::string_view value) { c.workspace_limit = parse_bytes(std::string(value)); };
+  return key;
+}
+
 ConfigKey seed() {
   ConfigKey key = base_key({"seed", "--seed", "N", "of everything random (0)", KeyGroup::everywhere});
   key.get = [](const RunConfig& c) { return fmt::format("{}", c.seed); };
@@ -266,6 +279,12 @@ std::vector<ConfigKey> make_keys() {
                            {"none", "reference", "cpu", "onednn", "simt", "cudnn", "cuda"}),
       seed(),
       memory_limit_key(),
+      workspace_limit_key(),
+      boolean<PLACE(deterministic)>(
+          {"deterministic", "--deterministic,!--nondeterministic", "",
+           "of the plans of cuDNN and cublasLt, only those that repeat bit by bit (true)", every}),
+      boolean<PLACE(tf32)>({"tf32", "--tf32", "",
+                            "also plans of cuDNN and cublasLt that multiply f32 in TF32 (false)", every}),
       boolean<PLACE(debug)>({"debug", "--debug", "",
                              "look for writes outside tensors, holes and NaN after every kernel (slow)",
                              every}),
@@ -456,6 +475,13 @@ void apply_to_process(RunConfig& config, DeviceUse use) {
   if (config.threads > 0) omp_set_num_threads(static_cast<int>(config.threads));
   config.threads = omp_get_max_threads();
   for (const std::string& assignment : config.kernels) selection().force(assignment);
+  set_plan_limits(
+      {.workspace = config.workspace_limit, .deterministic = config.deterministic, .tf32 = config.tf32});
+  if (device == Device::cuda) {
+    std::string complaint;
+    load_kernel_record(device_info().name, complaint);
+    if (!complaint.empty()) fmt::print(stderr, "{}\n", complaint);
+  }
   if (config.backend != "none") selection().prefer(parse_backend(config.backend));
 }
 

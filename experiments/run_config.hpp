@@ -52,13 +52,16 @@ struct RunConfig {
   std::uint64_t seed = 0;
   std::string dtype = "f32";
   std::string device = "auto";
-  bool amp = false;                  // bf16 activations, f32 weights
-  std::int64_t threads = 0;          // 0: all processors
-  std::int64_t workers = 1;          // decoding threads
-  std::vector<std::string> kernels;  // forced, OP=NAME
-  std::string backend = "none";      // preferred
-  std::int64_t memory_limit = 0;     // bytes that all tensors may come to; 0: none
-  bool debug = false;                // red zones, poisoned outputs, NaN checks after every kernel
+  bool amp = false;                                      // bf16 activations, f32 weights
+  std::int64_t threads = 0;                              // 0: all processors
+  std::int64_t workers = 1;                              // decoding threads
+  std::vector<std::string> kernels;                      // forced, OP=NAME
+  std::string backend = "none";                          // preferred
+  std::int64_t memory_limit = 0;                         // bytes that all tensors may come to; 0: none
+  std::int64_t workspace_limit = std::int64_t{1} << 30;  // bytes, of a plan of cuDNN or cublasLt
+  bool deterministic = true;                             // of their plans, only those that repeat bit by bit
+  bool tf32 = false;                                     // also those that multiply f32 in TF32
+  bool debug = false;  // red zones, poisoned outputs, NaN checks after every kernel
 };
 
 /// Which commands have a flag for a key.

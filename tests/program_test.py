@@ -357,6 +357,64 @@ class ProgramTest(unittest.TestCase):
         self.assertEqual([(r["kernel"], r["why"]) for r in conv if r["default"]], [("reference", "forced")])
         self.assertIn("conv2d.forward", self.expect(0, "kernels", "conv2d").stdout)
 
+    def test_ledger_of_plans(self):
+        folder = os.path.join(self.root, "plans")
+        os.makedirs(folder, exist_ok=True)
+        plan = {"knobs": "tile_size=1", "deterministic": True, "tf32": False, "approximate": False, "compiles": False}
+        times = {"median_us": 20.0, "p10_us": 19.0, "p90_us": 22.0}
+        problem = {"op": "conv2d.forward", "problem": "x bf16 1x1x1x1", "flops": 790e7, "bytes": 4e6, "plans": [
+            {"engine": "eng1", "workspace": 0, **plan, **times},
+            {"engine": "eng2", "workspace": 2 << 30, **plan},
+            {"engine": "eng3", "workspace": 0, **plan, "failure": "no kernel"}]}
+        whole = {"format": "fovea plans", "version": 1, "device": "D", "cudnn": "9.19.0", "cublaslt": "13.1.0",
+                 "copy_bytes_per_s": 4e12, "problems": [problem]}
+        with open(os.path.join(folder, "plans-D-cudnn-9.19.0.json"), "w") as file:
+            json.dump(whole, file)
+        with open(os.path.join(folder, "plans-E-cudnn-9.19.0.json"), "w") as file:
+            file.write('{"format": ')
+        os.environ["FOVEA_PLAN_CACHE"] = folder
+        try:
+            answer = self.expect(0, "kernels", "conv2d", "--plans", "--json")
+            self.assertIn("is not usable", answer.stderr)
+            rows = json.loads(answer.stdout)
+            self.assertEqual([row["chosen"] for row in rows], [True, False, False])
+            self.assertAlmostEqual(rows[0]["floor_share"], 0.5)
+            self.assertEqual([row["note"] for row in rows], ["", "needs 2.00 GiB of workspace", "failed: no kernel"])
+            wider = json.loads(self.expect(0, "kernels", "--plans", "--json", "--workspace-limit", "4GiB").stdout)
+            self.assertEqual(wider[1]["note"], "")
+            table = self.expect(0, "kernels", "--plans").stdout
+            self.assertIn("conv2d.forward: x bf16 1x1x1x1", table)
+            self.assertIn("50.0 %", table)
+            none = self.expect(0, "kernels", "ham", "--plans")
+            self.assertEqual(none.stdout, "")
+            self.assertIn("no plans in", none.stderr)
+        finally:
+            del os.environ["FOVEA_PLAN_CACHE"]
+
+    def test_record_of_kernels(self):
+        folder = os.path.join(self.root, "record")
+        os.makedirs(folder, exist_ok=True)
+        row = {"primitive": "ham.forward", "dtype": "f32", "bytes": 10000, "kernel": "two_pass", "median_us": 3}
+        record = {"format": "fovea kernels", "version": 1, "device": "host executor", "rows": [row]}
+        environment = {**os.environ, "FOVEA_PLAN_CACHE": folder, "FOVEA_EMULATE_DEVICE": "1"}
+
+        def default(*more):
+            with open(os.path.join(folder, "kernels-host-executor.json"), "w") as file:
+                json.dump(record, file)
+            answer = run("kernels", "ham.forward", "--device", "cuda", "--json", *more, env=environment)
+            rows = [r for r in json.loads(answer.stdout) if r["default"]]
+            return rows[0]["kernel"], rows[0]["why"].split(";")[0], answer.stderr
+
+        if run("kernels", "--device", "cuda", env=environment).returncode != 0:
+            self.skipTest("a build with CUDA emulates no device")
+        self.assertEqual(default(), ("two_pass", "fastest on record", ""))
+        self.assertEqual(default("--kernel", "ham=cluster")[:2], ("cluster", "forced"))
+        self.assertEqual(default("--backend", "cuda")[:2], ("cluster", "preferred backend"))
+        record["device"] = "another"
+        kernel, why, said = default()
+        self.assertEqual((kernel, why), ("cluster", "first in the table"))
+        self.assertIn("it is of another, and here is host executor; kernels are chosen by the order", said)
+
 
 if __name__ == "__main__":
     unittest.main(argv=[sys.argv[0], *sys.argv[2:]], verbosity=2)

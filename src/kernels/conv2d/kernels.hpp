@@ -19,6 +19,13 @@ void conv2d_forward_onednn(const Conv2dProblem&, Ports, Stream);
 void conv2d_backward_data_onednn(const Conv2dProblem&, Ports, Stream);
 void conv2d_backward_weights_onednn(const Conv2dProblem&, Ports, Stream);
 
+bool conv2d_forward_cudnn_supports(const Conv2dProblem&);
+bool conv2d_backward_data_cudnn_supports(const Conv2dProblem&);
+bool conv2d_backward_weights_cudnn_supports(const Conv2dProblem&);
+void conv2d_forward_cudnn(const Conv2dProblem&, Ports, Stream);
+void conv2d_backward_data_cudnn(const Conv2dProblem&, Ports, Stream);
+void conv2d_backward_weights_cudnn(const Conv2dProblem&, Ports, Stream);
+
 FOVEA_IN_BOTH_WORLDS(                                                              //
     bool supports_conv2d_implicit_gemm(const Conv2dProblem&);                      //
     void conv2d_forward_implicit_gemm(const Conv2dProblem&, Ports, Stream);        //

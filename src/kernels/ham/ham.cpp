@@ -59,6 +59,9 @@ using P = HamProblem;
 constexpr Kernel forward_kernels[] = {
     FOVEA_CUDA_ROW("cluster", ham_forward_cluster, supports_ham_forward_cluster),
     FOVEA_CUDA_ROW("two_pass", ham_forward_two_pass, supports_ham_two_pass),
+#if FOVEA_CUDNN
+    kernel<&ham_forward_composed_cudnn, &ham_forward_cudnn_supports>("composed", Backend::cudnn),
+#endif
     kernel<&ham_forward_fused, &supports_f32<P>>("fused", Backend::cpu),
     kernel<&ham_forward_composed, &supports_f32_f64<P>>("composed", Backend::cpu),
     kernel<&ham_forward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
@@ -68,6 +71,9 @@ constexpr Kernel forward_kernels[] = {
 constexpr Kernel backward_kernels[] = {
     FOVEA_CUDA_ROW("cluster", ham_backward_cluster, supports_ham_backward_cluster),
     FOVEA_CUDA_ROW("two_pass", ham_backward_two_pass, supports_ham_two_pass),
+#if FOVEA_CUDNN
+    kernel<&ham_backward_composed_cudnn, &ham_backward_cudnn_supports>("composed", Backend::cudnn),
+#endif
     kernel<&ham_backward_fused, &supports_f32<P>>("fused", Backend::cpu),
     kernel<&ham_backward_composed, &supports_f32_f64<P>>("composed", Backend::cpu),
     kernel<&ham_backward_reference, &supports_f32_f64<P>>("reference", Backend::reference),

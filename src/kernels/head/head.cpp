@@ -67,12 +67,18 @@ Cost backward_cost(const P& p) { return {2 * layers(p), bytes_of(backward_ports(
 
 constexpr Kernel forward_kernels[] = {
     FOVEA_CUDA_ROW("fused", head_forward_fused, supports_head_fused),
+#if FOVEA_CUDNN
+    kernel<&head_forward_composed_cudnn, &head_forward_cudnn_supports>("composed", Backend::cudnn),
+#endif
     kernel<&head_forward_composed, &supports_f32_f64<P>>("composed", Backend::cpu),
     kernel<&head_forward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
     FOVEA_SIMT_ROW("fused", head_forward_fused, supports_head_fused),
 };
 constexpr Kernel backward_kernels[] = {
     FOVEA_CUDA_ROW("fused", head_backward_fused, supports_head_fused),
+#if FOVEA_CUDNN
+    kernel<&head_backward_composed_cudnn, &head_backward_cudnn_supports>("composed", Backend::cudnn),
+#endif
     kernel<&head_backward_composed, &supports_f32_f64<P>>("composed", Backend::cpu),
     kernel<&head_backward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
     FOVEA_SIMT_ROW("fused", head_backward_fused, supports_head_fused),

@@ -45,18 +45,28 @@ using P = LinearProblem;
 // oneDNN computes in fp32 only.
 constexpr Kernel forward_kernels[] = {
     FOVEA_CUDA_ROW("tiled", linear_forward_tiled, supports_linear_tiled),
+#if FOVEA_CUDNN
+    kernel<&linear_forward_cublas, &linear_forward_cublas_supports>("cublas", Backend::cudnn),
+#endif
     kernel<&linear_forward_onednn, &supports_f32<P>>("onednn", Backend::onednn),
     kernel<&linear_forward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
     FOVEA_SIMT_ROW("tiled", linear_forward_tiled, supports_linear_tiled),
 };
 constexpr Kernel backward_data_kernels[] = {
     FOVEA_CUDA_ROW("tiled", linear_backward_data_tiled, supports_linear_tiled),
+#if FOVEA_CUDNN
+    kernel<&linear_backward_data_cublas, &linear_backward_data_cublas_supports>("cublas", Backend::cudnn),
+#endif
     kernel<&linear_backward_data_onednn, &supports_f32<P>>("onednn", Backend::onednn),
     kernel<&linear_backward_data_reference, &supports_f32_f64<P>>("reference", Backend::reference),
     FOVEA_SIMT_ROW("tiled", linear_backward_data_tiled, supports_linear_tiled),
 };
 constexpr Kernel backward_weights_kernels[] = {
     FOVEA_CUDA_ROW("tiled", linear_backward_weights_tiled, supports_linear_tiled),
+#if FOVEA_CUDNN
+    kernel<&linear_backward_weights_cublas, &linear_backward_weights_cublas_supports>("cublas",
+                                                                                      Backend::cudnn),
+#endif
     kernel<&linear_backward_weights_onednn, &supports_f32<P>>("onednn", Backend::onednn),
     kernel<&linear_backward_weights_reference, &supports_f32_f64<P>>("reference", Backend::reference),
     FOVEA_SIMT_ROW("tiled", linear_backward_weights_tiled, supports_linear_tiled),

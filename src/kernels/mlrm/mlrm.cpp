@@ -127,12 +127,20 @@ Cost cost(const P& p) {
 
 constexpr Kernel forward_training_kernels[] = {
     FOVEA_CUDA_ROW("grouped", mlrm_forward_training_grouped, supports_mlrm_grouped),
+#if FOVEA_CUDNN
+    kernel<&mlrm_forward_training_composed_cudnn, &mlrm_forward_training_cudnn_supports>("composed",
+                                                                                         Backend::cudnn),
+#endif
     kernel<&mlrm_forward_training_composed, &supports_f32_f64<P>>("composed", Backend::cpu),
     kernel<&mlrm_forward_training_reference, &supports_f32_f64<P>>("reference", Backend::reference),
     FOVEA_SIMT_ROW("grouped", mlrm_forward_training_grouped, supports_mlrm_grouped),
 };
 constexpr Kernel forward_inference_kernels[] = {
     FOVEA_CUDA_ROW("fused", mlrm_forward_inference_fused, supports_mlrm_grouped),
+#if FOVEA_CUDNN
+    kernel<&mlrm_forward_inference_composed_cudnn, &mlrm_forward_inference_cudnn_supports>("composed",
+                                                                                           Backend::cudnn),
+#endif
     kernel<&mlrm_forward_inference_composed, &supports_f32_f64<P>>("composed", Backend::cpu),
     kernel<&mlrm_forward_inference_folded, &supports_f32_f64<P>>("folded", Backend::cpu),
     kernel<&mlrm_forward_inference_reference, &supports_f32_f64<P>>("reference", Backend::reference),
@@ -140,12 +148,19 @@ constexpr Kernel forward_inference_kernels[] = {
 };
 constexpr Kernel backward_kernels[] = {
     FOVEA_CUDA_ROW("grouped", mlrm_backward_grouped, supports_mlrm_grouped),
+#if FOVEA_CUDNN
+    kernel<&mlrm_backward_composed_cudnn, &mlrm_backward_cudnn_supports>("composed", Backend::cudnn),
+#endif
     kernel<&mlrm_backward_composed, &supports_f32_f64<P>>("composed", Backend::cpu),
     kernel<&mlrm_backward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
     FOVEA_SIMT_ROW("grouped", mlrm_backward_grouped, supports_mlrm_grouped),
 };
 constexpr Kernel backward_inference_kernels[] = {
     FOVEA_CUDA_ROW("grouped", mlrm_backward_inference_grouped, supports_mlrm_grouped),
+#if FOVEA_CUDNN
+    kernel<&mlrm_backward_inference_composed_cudnn, &mlrm_backward_inference_cudnn_supports>("composed",
+                                                                                             Backend::cudnn),
+#endif
     kernel<&mlrm_backward_inference_composed, &supports_f32_f64<P>>("composed", Backend::cpu),
     kernel<&mlrm_backward_inference_reference, &supports_f32_f64<P>>("reference", Backend::reference),
     FOVEA_SIMT_ROW("grouped", mlrm_backward_inference_grouped, supports_mlrm_grouped),

@@ -22,6 +22,15 @@ void batch_norm_forward_inference_onednn(const BatchNormProblem&, Ports, Stream)
 void batch_norm_backward_onednn(const BatchNormProblem&, Ports, Stream);
 void batch_norm_backward_inference_onednn(const BatchNormProblem&, Ports, Stream);
 
+bool batch_norm_forward_training_cudnn_supports(const BatchNormProblem&);
+bool batch_norm_forward_inference_cudnn_supports(const BatchNormProblem&);
+bool batch_norm_backward_cudnn_supports(const BatchNormProblem&);
+bool batch_norm_backward_inference_cudnn_supports(const BatchNormProblem&);
+void batch_norm_forward_training_cudnn(const BatchNormProblem&, Ports, Stream);
+void batch_norm_forward_inference_cudnn(const BatchNormProblem&, Ports, Stream);
+void batch_norm_backward_cudnn(const BatchNormProblem&, Ports, Stream);
+void batch_norm_backward_inference_cudnn(const BatchNormProblem&, Ports, Stream);
+
 // Hand-written CUDA (*.cu), compiled for the host executor and for a device.
 FOVEA_IN_BOTH_WORLDS(                                                                   //
     bool supports_batch_norm_columns(const BatchNormProblem&);                          //

@@ -88,6 +88,10 @@ constexpr PrimitiveOf<P> through_statistics(const char* name, std::span<const Ke
 // mask, and alone in statistics that neither lose digits over many rows nor depend on the number of threads.
 constexpr Kernel forward_training_kernels[] = {
     FOVEA_CUDA_ROW("columns", batch_norm_forward_training_columns, supports_batch_norm_columns),
+#if FOVEA_CUDNN
+    kernel<&batch_norm_forward_training_cudnn, &batch_norm_forward_training_cudnn_supports>("cudnn",
+                                                                                            Backend::cudnn),
+#endif
     kernel<&batch_norm_forward_training_cpu, &supports_f32_f64<P>>("cpu", Backend::cpu),
     kernel<&batch_norm_forward_training_onednn, &batch_norm_forward_onednn_supports>("onednn",
                                                                                      Backend::onednn),
@@ -96,6 +100,10 @@ constexpr Kernel forward_training_kernels[] = {
 };
 constexpr Kernel forward_inference_kernels[] = {
     FOVEA_CUDA_ROW("columns", batch_norm_forward_inference_columns, supports_batch_norm_columns),
+#if FOVEA_CUDNN
+    kernel<&batch_norm_forward_inference_cudnn, &batch_norm_forward_inference_cudnn_supports>("cudnn",
+                                                                                              Backend::cudnn),
+#endif
     kernel<&batch_norm_forward_inference_cpu, &supports_f32_f64<P>>("cpu", Backend::cpu),
     kernel<&batch_norm_forward_inference_onednn, &batch_norm_forward_onednn_supports>("onednn",
                                                                                       Backend::onednn),
@@ -104,6 +112,9 @@ constexpr Kernel forward_inference_kernels[] = {
 };
 constexpr Kernel backward_kernels[] = {
     FOVEA_CUDA_ROW("columns", batch_norm_backward_columns, supports_batch_norm_columns),
+#if FOVEA_CUDNN
+    kernel<&batch_norm_backward_cudnn, &batch_norm_backward_cudnn_supports>("cudnn", Backend::cudnn),
+#endif
     kernel<&batch_norm_backward_cpu, &supports_f32_f64<P>>("cpu", Backend::cpu),
     kernel<&batch_norm_backward_onednn, &batch_norm_backward_onednn_supports>("onednn", Backend::onednn),
     kernel<&batch_norm_backward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
@@ -111,6 +122,10 @@ constexpr Kernel backward_kernels[] = {
 };
 constexpr Kernel backward_inference_kernels[] = {
     FOVEA_CUDA_ROW("columns", batch_norm_backward_inference_columns, supports_batch_norm_columns),
+#if FOVEA_CUDNN
+    kernel<&batch_norm_backward_inference_cudnn, &batch_norm_backward_inference_cudnn_supports>(
+        "cudnn", Backend::cudnn),
+#endif
     kernel<&batch_norm_backward_inference_cpu, &supports_f32_f64<P>>("cpu", Backend::cpu),
     kernel<&batch_norm_backward_inference_onednn, &batch_norm_backward_onednn_supports>("onednn",
                                                                                         Backend::onednn),

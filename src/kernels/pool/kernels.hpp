@@ -67,6 +67,11 @@ void avg_pool_backward_onednn(const PoolProblem&, Ports, Stream);
 void global_avg_pool_forward_onednn(const GlobalPoolProblem&, Ports, Stream);
 void global_avg_pool_backward_onednn(const GlobalPoolProblem&, Ports, Stream);
 
+bool avg_pool_forward_cudnn_supports(const PoolProblem&);
+void avg_pool_forward_cudnn(const PoolProblem&, Ports, Stream);
+bool global_avg_pool_forward_cudnn_supports(const GlobalPoolProblem&);
+void global_avg_pool_forward_cudnn(const GlobalPoolProblem&, Ports, Stream);
+
 // Hand-written CUDA (*.cu), compiled for the host executor and for a device.
 FOVEA_IN_BOTH_WORLDS(                                                                   //
     bool supports_pool_vector(const PoolProblem&);                                      //

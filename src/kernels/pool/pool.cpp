@@ -97,7 +97,9 @@ constexpr PrimitiveOf<P> max_pool_primitive(const char* name, std::span<const Ke
   return made;
 }
 
-// oneDNN's maximum passes over NaN and turns a window of -inf into the lowest float, so it has no row here.
+// oneDNN's maximum passes over NaN and turns a window of -inf into the lowest float, so it has no row here. Neither has
+// cuDNN: its indices are bytes of another meaning, its backward reads x and y in place of ours, and cudnn_frontend has no
+// node for the backward of any pooling.
 constexpr Kernel max_forward_kernels[] = {
     FOVEA_CUDA_ROW("vector", max_pool_forward_vector, supports_pool_vector),
     kernel<&max_pool_forward_cpu, &supports_f32_f64<P>>("cpu", Backend::cpu),
@@ -112,6 +114,9 @@ constexpr Kernel max_backward_kernels[] = {
 };
 constexpr Kernel avg_forward_kernels[] = {
     FOVEA_CUDA_ROW("vector", avg_pool_forward_vector, supports_pool_vector),
+#if FOVEA_CUDNN
+    kernel<&avg_pool_forward_cudnn, &avg_pool_forward_cudnn_supports>("cudnn", Backend::cudnn),
+#endif
     kernel<&avg_pool_forward_onednn, &supports_f32<P>>("onednn", Backend::onednn),
     kernel<&avg_pool_forward_cpu, &supports_f32_f64<P>>("cpu", Backend::cpu),
     kernel<&avg_pool_forward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
@@ -138,6 +143,9 @@ constexpr Kernel adaptive_backward_kernels[] = {
 };
 constexpr Kernel global_forward_kernels[] = {
     FOVEA_CUDA_ROW("columns", global_avg_pool_forward_columns, supports_global_avg_pool_columns),
+#if FOVEA_CUDNN
+    kernel<&global_avg_pool_forward_cudnn, &global_avg_pool_forward_cudnn_supports>("cudnn", Backend::cudnn),
+#endif
     kernel<&global_avg_pool_forward_cpu, &supports_f32_f64<G>>("cpu", Backend::cpu),
     kernel<&global_avg_pool_forward_onednn, &supports_f32<G>>("onednn", Backend::onednn),
     kernel<&global_avg_pool_forward_reference, &supports_f32_f64<G>>("reference", Backend::reference),

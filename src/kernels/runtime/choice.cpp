@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "kernels/runtime/kernel_record.hpp"
 #include "kernels/runtime/primitive.hpp"
 
 namespace fovea {
@@ -54,6 +55,19 @@ std::string names_where(const Primitive& primitive, Wanted&& wanted) {
                    executor ? ", or --backend simt, slowly" : ""));
 }
 
+// None where nothing is recorded, or where this build has no kernel of that name.
+const Kernel* fastest_on_record(const Primitive& primitive, const void* problem, Device device) {
+  const KernelRecord& record = kernel_record();
+  if (device != Device::cuda || record.rows.empty()) return nullptr;
+  const std::string_view name =
+      record.fastest(primitive.name, name_of(primitive.dtype(problem)), primitive.cost(problem).bytes);
+  if (name.empty()) return nullptr;
+  const auto it = std::find_if(primitive.kernels.begin(), primitive.kernels.end(), [&](const Kernel& k) {
+    return name == k.name && device_of(k.backend) == device;
+  });
+  return it == primitive.kernels.end() ? nullptr : &*it;
+}
+
 }  // namespace
 
 void Selection::prefer(Backend backend) {
@@ -75,11 +89,13 @@ void Selection::clear() { *this = Selection{}; }
 
 std::vector<std::string> Selection::forced() const { return assignments_; }
 
-std::string_view Selection::reason(const Primitive& primitive) const {
+std::string_view Selection::reason(const Primitive& primitive, Device device) const {
   for (const auto& [name, kernel] : forced_) {
     if (name == primitive.name) return "forced";
   }
-  return has_preferred_ ? "preferred backend" : "first in the table";
+  if (has_preferred_) return "preferred backend";
+  return device == Device::cuda && kernel_record().knows(primitive.name) ? "fastest on record"
+                                                                         : "first in the table";
 }
 
 const Kernel& Selection::choose(const Primitive& primitive, const void* problem, Device device) const {
@@ -90,6 +106,9 @@ const Kernel& Selection::choose(const Primitive& primitive, const void* problem,
                                  [&](const Kernel& k) { return kernel_name == k.name && runs(k); });
     if (it == primitive.kernels.end()) fail_forced(primitive, kernel_name, problem, device);
     return *it;
+  }
+  if (const Kernel* recorded = has_preferred_ ? nullptr : fastest_on_record(primitive, problem, device)) {
+    if (recorded->supports(problem)) return *recorded;
   }
   const Kernel* first = nullptr;
   for (const Kernel& kernel : primitive.kernels) {

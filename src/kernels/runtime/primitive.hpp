@@ -171,7 +171,8 @@ void dispatch(const PrimitiveOf<P>& primitive, const std::type_identity_t<P>& pr
 
 // ---- choosing a kernel --------------------------------------------------------------------------
 
-/// What the user asked for. Forced kernels win over the preferred backend, that over table order.
+/// What the user asked for. Forced kernels win over the preferred backend, that over what was recorded as the fastest on
+/// this device (kernel_record.hpp), that over table order.
 class Selection {
  public:
   /// "ham.forward=fused", or "ham=fused" for every direction that has a kernel of that name. Throws
@@ -183,8 +184,8 @@ class Selection {
   void clear();
 
   const Kernel& choose(const Primitive& primitive, const void* problem, Device device) const;
-  /// Why choose() would take this kernel: "forced", "preferred backend", "first in the table".
-  std::string_view reason(const Primitive& primitive) const;
+  /// Why choose() would take this kernel: "forced", "preferred backend", "fastest on record", "first in the table".
+  std::string_view reason(const Primitive& primitive, Device device = Device::cpu) const;
   std::vector<std::string> forced() const;  // as typed, for the record of a run
 
  private:

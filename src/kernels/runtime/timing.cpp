@@ -1,5 +1,5 @@
 // See timing.hpp.
-#include "timing.hpp"
+#include "kernels/runtime/timing.hpp"
 
 #include <algorithm>
 #include <cstdint>
@@ -9,7 +9,7 @@
 #include "kernels/runtime/storage.hpp"
 #include "kernels/runtime/stream.hpp"
 
-namespace fovea::bench {
+namespace fovea {
 namespace {
 
 double quantile(std::vector<double> sorted, double q) {
@@ -50,4 +50,4 @@ double copy_ceiling(Device device, std::size_t bytes) {
   return 2.0 * static_cast<double>(bytes) / (t.p10_us * 1e-6);
 }
 
-}  // namespace fovea::bench
+}  // namespace fovea

@@ -7,7 +7,7 @@
 
 #include "kernels/runtime/device.hpp"
 
-namespace fovea::bench {
+namespace fovea {
 
 struct Timing {
   double median_us = 0, p10_us = 0, p90_us = 0;  // of one run
@@ -27,4 +27,4 @@ Timing time_runs(Device device, const std::function<void(int)>& run, const Timin
 /// Bytes per second of the best of several device-to-device (or host) copies of `bytes`, read + write.
 double copy_ceiling(Device device, std::size_t bytes);
 
-}  // namespace fovea::bench
+}  // namespace fovea

@@ -1,0 +1,258 @@
+// See library.hpp.
+#include "kernels/cuda/library.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <limits>
+#include <optional>
+#include <utility>
+
+#include "kernels/runtime/debug.hpp"
+#include "kernels/runtime/device_info.hpp"
+#include "kernels/runtime/device_pool.hpp"
+#include "kernels/runtime/error.hpp"
+#include "kernels/runtime/memory.hpp"
+#include "kernels/runtime/storage.hpp"
+#include "kernels/runtime/stream.hpp"
+#include "kernels/runtime/timing.hpp"
+
+namespace fovea::library {
+namespace {
+
+struct State {
+  Source* source = nullptr;
+  std::uint64_t generation = 1;
+  TimePlan timer;
+  std::optional<PlanFile> file;
+};
+
+State& state() {
+  static State* const instance = new State;  // outlives whatever runs at the end of the process
+  return *instance;
+}
+
+PlanFile& file() {
+  State& s = state();
+  if (!s.file) {
+    const PlanFileHeader header = source().header();
+    std::string complaint;
+    s.file = PlanFile::open(plan_path(header), header, complaint);
+    if (!complaint.empty()) fmt::print(stderr, "{}\n", complaint);
+  }
+  return *s.file;
+}
+
+void save(PlanFile& plans) {
+  try {
+    plans.save();
+  } catch (const Error& error) {  // measured all the same
+    static bool said = false;
+    if (!std::exchange(said, true)) fmt::print(stderr, "plans are not kept: {}\n", error.what());
+  }
+}
+
+// ---- measuring
+
+// Copies of all tensors, so many that together they do not fit the second-level cache; what a run writes is never the
+// caller's. Then the graph of many runs that docs/performance.md asks for.
+class DeviceTimer : public PlanTimer {
+ public:
+  DeviceTimer(PlannedOp& op, const std::vector<Port>& ports, std::span<void* const> tensors, Stream stream)
+      : op_(op) {
+    std::int64_t bytes = 1;
+    for (const Port& p : ports) bytes += p.bytes;
+    const std::int64_t cache = device_info().l2_bytes;
+    const auto sets = static_cast<std::size_t>(std::clamp<std::int64_t>(3 * cache / bytes + 1, 1, copies));
+    for (std::size_t s = 0; s < sets; ++s) {
+      std::vector<void*> set;
+      for (std::size_t i = 0; i < ports.size(); ++i) {
+        owned_.push_back(std::make_unique<Storage>(ports[i].bytes, stream.device));
+        const View to{owned_.back()->data(), {ports[i].bytes}, Dtype::u8, stream.device};
+        if (!ports[i].is_output && tensors[i] != nullptr)
+          copy(to, {tensors[i], to.shape, Dtype::u8, to.device}, stream);
+        set.push_back(to.data);
+      }
+      sets_.push_back(std::move(set));
+    }
+    synchronize(stream);
+  }
+
+  PlanTime time(std::size_t plan) override {
+    op_.build(plan);
+    const std::int64_t bytes = op_.plans()[plan].workspace;
+    std::unique_ptr<Storage> workspace;
+    if (bytes > 0) workspace = std::make_unique<Storage>(bytes, Device::cuda);
+    const auto run = [&](int i) {
+      const std::vector<void*>& set = sets_[static_cast<std::size_t>(i) % sets_.size()];
+      op_.run(plan, set, workspace ? workspace->data() : nullptr, current_stream(Device::cuda));
+    };
+    run(0);  // an error here is the plan's own, not the capture's
+    synchronize(current_stream(Device::cuda));
+    // A few runs tell whether it is worth more: most of some seventy plans are far behind.
+    Timing t = time_runs(Device::cuda, run, {.copies = 5, .replays = 5, .warm_up = 1, .limit_s = 0.05});
+    if (t.median_us < 1.5 * best_us_) {
+      t = time_runs(Device::cuda, run, {.copies = copies, .replays = 50, .warm_up = 2, .limit_s = 0.25});
+      best_us_ = std::min(best_us_, t.median_us);
+    }
+    return {t.median_us, t.p10_us, t.p90_us};
+  }
+
+ private:
+  static constexpr int copies = 20;
+  PlannedOp& op_;
+  std::vector<std::unique_ptr<Storage>> owned_;
+  std::vector<std::vector<void*>> sets_;
+  double best_us_ = std::numeric_limits<double>::infinity();
+};
+
+class GivenTimer : public PlanTimer {
+ public:
+  GivenTimer(PlannedOp& op, const TimePlan& time) : op_(op), time_(time) {}
+  PlanTime time(std::size_t plan) override { return time_(op_, plan); }
+
+ private:
+  PlannedOp& op_;
+  const TimePlan& time_;
+};
+
+}  // namespace
+
+void set_source(Source* given) {
+  state().source = given;
+  ++state().generation;
+  state().file.reset();
+}
+void set_timer(TimePlan timer) { state().timer = std::move(timer); }
+
+Source& build_source();  // library_cuda.cpp, or library_none.cpp
+
+Source& source() { return state().source != nullptr ? *state().source : build_source(); }
+
+const PlanFile& plan_file() { return file(); }
+
+Operation::Operation(const GraphSpec& spec)
+    : op_(spec.primitive()),
+      problem_(spec.text()),
+      cost_(spec.cost()),
+      make_([spec] { return source().plan(spec); }) {
+  for (const GraphTensor* t : spec.ports()) ports_.push_back({t->bytes(), t->role == GraphRole::output});
+}
+
+Operation::Operation(const MatmulSpec& spec)
+    : op_(spec.primitive),
+      problem_(spec.text()),
+      cost_(spec.cost),
+      make_([spec] { return source().plan(spec); }) {
+  ports_.push_back({spec.m * spec.k * size_of(spec.in), false});
+  ports_.push_back({spec.k * spec.n * size_of(spec.in), false});
+  ports_.push_back({spec.m * spec.n * size_of(spec.out), true});
+  if (spec.has_bias()) ports_.push_back({spec.bias_size() * size_of(spec.out), spec.writes_bias()});
+  if (spec.has_aux()) ports_.push_back({spec.aux_bytes(), spec.writes_aux()});
+}
+
+void Operation::plan() {
+  if (generation_ == state().generation) return;
+  generation_ = state().generation;
+  failure_.clear();
+  planned_.reset();
+  taken_.reset();
+  entry_ = {};
+  failure_ = source().why_unusable();
+  if (!failure_.empty()) return;
+  try {
+    planned_ = make_();
+    const PlanEntry* known = file().find(op_, problem_);
+    entry_ = with_plans(known != nullptr ? *known : PlanEntry{op_, problem_, cost_.flops, cost_.bytes, {}},
+                        planned_->plans());
+    if (entry_.plans.empty()) failure_ = fmt::format("{}: the library has no plan for {}", op_, problem_);
+  } catch (const Error& error) {
+    failure_ = error.what();
+  }
+}
+
+bool Operation::is_supported() {
+  plan();
+  if (!failure_.empty()) return false;
+  return chosen_plan(entry_, plan_limits()).has_value() || must_measure(entry_, plan_limits());
+}
+
+void Operation::measure(std::span<void* const> tensors, Stream stream) {
+  if (device_pool::is_capturing()) {
+    fail(fmt::format(
+        "{}: the plans for this problem have not been measured, which cannot be done inside a graph "
+        "capture; run it once before",
+        op_));
+  }
+  if (debug()) {
+    fail(fmt::format(
+        "{}: plans are not measured in debug mode, which graph captures have none of; run it once without "
+        "--debug before",
+        op_));
+  }
+  if (state().timer) {
+    GivenTimer timer(*planned_, state().timer);
+    measure_plans(entry_, plan_limits(), timer);
+  } else {
+    if (file().copy_bytes_per_s() == 0)
+      file().set_copy_rate(copy_ceiling(Device::cuda, std::size_t{1} << 30));
+    DeviceTimer timer(*planned_, ports_, tensors, stream);
+    measure_plans(entry_, plan_limits(), timer);
+  }
+  file().put(entry_);
+  save(file());
+}
+
+std::optional<std::size_t> Operation::first_that_builds() {
+  for (std::size_t i = 0; i < entry_.plans.size(); ++i) {
+    if (!entry_.plans[i].failure.empty() || !why_left_out(entry_.plans[i].info, plan_limits()).empty())
+      continue;
+    try {
+      planned_->build(i);
+      return i;
+    } catch (const Error& error) {
+      entry_.plans[i].failure = error.what();
+    }
+  }
+  return {};
+}
+
+void Operation::choose(std::span<void* const> tensors, Stream stream) {
+  const PlanLimits limits = plan_limits();
+  if (limits.measure && must_measure(entry_, limits)) measure(tensors, stream);
+  taken_ = chosen_plan(entry_, limits);
+  if (!taken_ && !limits.measure) taken_ = first_that_builds();
+  taken_under_ = limits;
+  if (!taken_) {
+    std::string why;
+    for (const PlanRecord& p : entry_.plans) {
+      why = !p.failure.empty() ? p.failure : why_left_out(p.info, limits);
+      if (!why.empty()) break;
+    }
+    fail(fmt::format("{}: none of the library's {} plans can be taken ({})", op_, entry_.plans.size(), why));
+  }
+  planned_->build(*taken_);
+}
+
+void Operation::run(std::span<void* const> tensors, Stream stream) {
+  plan();
+  if (!failure_.empty()) fail(failure_);
+  if (tensors.size() != ports_.size()) {
+    fail(fmt::format("{}: got {} tensors, the plan needs {}", op_, tensors.size(), ports_.size()));
+  }
+  const StreamScope scope(stream);  // the workspace goes back in the order of the plan's stream
+  if (!taken_ || taken_under_ != plan_limits()) choose(tensors, stream);
+  const std::int64_t bytes = entry_.plans[*taken_].info.workspace;
+  std::optional<Storage> workspace;
+  if (bytes > 0) workspace.emplace(bytes, stream.device);
+  planned_->run(*taken_, tensors, workspace ? workspace->data() : nullptr, stream);
+}
+
+void Operation::run(std::initializer_list<View> tensors, Stream stream) {
+  std::vector<void*> pointers;
+  for (const View& view : tensors) pointers.push_back(view.data);
+  run(pointers, stream);
+}
+
+}  // namespace fovea::library

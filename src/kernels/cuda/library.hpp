@@ -1,0 +1,122 @@
+// What the kernels of backend cudnn call: a graph or a product on tensors, with the plan that the cache holds for it, or
+// that is measured now and put there.
+//
+//   static library::Memo<19> memo;
+//   memo.get(key_of(p), [&] { return convolution(p); }).run({x, w, y}, stream);
+//
+// Plain C++: cuDNN and cublasLt come in through PlannedOp, and in a build without them library_none.cpp says so.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <initializer_list>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "kernels/cuda/graph_spec.hpp"
+#include "kernels/cuda/matmul_spec.hpp"
+#include "kernels/cuda/plan_cache.hpp"
+#include "kernels/cuda/planned.hpp"
+
+namespace fovea::library {
+
+/// Where plans come from.
+class Source {
+ public:
+  virtual ~Source() = default;
+  /// Empty where it can be used, else one sentence.
+  virtual std::string why_unusable() = 0;
+  virtual PlanFileHeader header() = 0;
+  virtual std::unique_ptr<PlannedOp> plan(const GraphSpec& spec) = 0;
+  virtual std::unique_ptr<PlannedOp> plan(const MatmulSpec& spec) = 0;
+};
+
+/// Of this build: cuDNN and cublasLt on the device, or one that cannot be used.
+Source& source();
+/// For tests; null: the build's own. Forgets all plans.
+void set_source(Source* source);
+
+/// For tests: in place of measuring on the device. The arguments are the op and its plan.
+using TimePlan = std::function<PlanTime(PlannedOp&, std::size_t)>;
+void set_timer(TimePlan timer);
+
+/// Of a tensor that a plan reads or writes.
+struct Port {
+  std::int64_t bytes = 0;
+  bool is_output = false;
+};
+
+/// One graph or product, and its plan once there is one.
+class Operation {
+ public:
+  explicit Operation(const GraphSpec& spec);
+  explicit Operation(const MatmulSpec& spec);
+
+  /// Whether any plan fits today's limits; false where the library cannot be used. Measures nothing.
+  bool is_supported();
+  /// Runs it on its ports, in their order. The first time for a problem the cache does not know, plans are measured, which
+  /// a graph capture does not allow: Error.
+  void run(std::initializer_list<View> tensors, Stream stream);
+  void run(std::span<void* const> tensors, Stream stream);
+
+  const std::string& op() const { return op_; }
+  const std::string& problem() const { return problem_; }
+
+ private:
+  void plan();  // asks the library, once
+  void choose(std::span<void* const> tensors, Stream stream);
+  void measure(std::span<void* const> tensors, Stream stream);
+  std::optional<std::size_t> first_that_builds();
+
+  std::string op_, problem_, failure_;
+  Cost cost_;
+  std::vector<Port> ports_;
+  std::function<std::unique_ptr<PlannedOp>()> make_;
+  std::unique_ptr<PlannedOp> planned_;
+  PlanEntry entry_;
+  std::optional<std::size_t> taken_;
+  PlanLimits taken_under_;
+  std::uint64_t generation_ = 0;  // of the source
+};
+
+/// The operations of a kernel, by what determines them, so that a call does not describe its graphs again.
+template <std::size_t N, class Value>
+class Table {
+ public:
+  using Key = std::array<std::int64_t, N>;
+  /// `make` returns a unique_ptr.
+  template <class Make>
+  Value& get(const Key& key, Make&& make) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    std::unique_ptr<Value>& value = values_[key];
+    if (value == nullptr) value = make();
+    return *value;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<Key, std::unique_ptr<Value>> values_;
+};
+
+/// The same for one operation: `make` returns its GraphSpec or MatmulSpec.
+template <std::size_t N>
+class Memo {
+ public:
+  using Key = std::array<std::int64_t, N>;
+  template <class Make>
+  Operation& get(const Key& key, Make&& make) {
+    return table_.get(key, [&] { return std::make_unique<Operation>(make()); });
+  }
+
+ private:
+  Table<N, Operation> table_;
+};
+
+/// The plan file of this device and these libraries, as this process knows it.
+const PlanFile& plan_file();
+
+}  // namespace fovea::library
