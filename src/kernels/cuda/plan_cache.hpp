@@ -47,7 +47,8 @@ struct PlanLimits {
   std::int64_t workspace = std::int64_t{1} << 30;
   bool deterministic = true;  // only plans that repeat bit by bit
   bool tf32 = false;          // also plans that multiply f32 in TF32
-  bool measure = true;        // false: of what was never measured, the library's first allowed plan that can be built
+  bool measure =
+      true;  // false: of what was never measured, the library's first allowed plan that can be built
   bool operator==(const PlanLimits&) const = default;
 };
 
