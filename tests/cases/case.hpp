@@ -31,7 +31,7 @@ struct PrimitiveCase {
   /// What every port of a bf16 problem may be off by besides, where a kernel keeps tensors of its own in bf16 on the
   /// way: by their rounding, and where that decides a mask by more.
   double bf16_error = 0;
-  bool large = false;    // for what depends on the CPU's caches: too much for the host executor
+  bool large = false;  // for what depends on the CPU's caches: too much for the host executor
 };
 
 /// Wraps a Problem struct: `make_case(conv2d_forward, "stride 2", Conv2dProblem{...})`.
