@@ -73,7 +73,6 @@ F32 = [
     ("default, train", {}, {}),
     ("default, eval", {}, dict(train=False)),
     ("fundus,vf late, train", dict(modalities=("fundus", "vf")), {}),
-    ("fundus,vf early, train", dict(modalities=("fundus", "vf"), fusion="early"), {}),
 ]
 
 
