@@ -29,7 +29,8 @@ struct Conv2dOptions {
 /// y = act(x * w + b); w is K,R,S,C/groups, b has K elements or is undefined. As torch.nn.functional.conv2d.
 Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& b, const Conv2dOptions& options = {});
 
-/// y = act(x w^T + b); x is N,in, w out,in, b out or undefined.
+/// y = act(x w^T + b), N,out; x is N,in and w out,in, or, flattened as they lie, x N,H,W,C and w out,H,W,C; b is out or
+/// undefined.
 Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b, Activation activation = Activation::none);
 
 struct BatchNormOptions {

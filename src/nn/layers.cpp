@@ -73,9 +73,7 @@ ImageLinear::ImageLinear(std::int64_t h, std::int64_t w, std::int64_t c, std::in
 }
 
 Tensor ImageLinear::forward(const Tensor& x, Activation activation) const {
-  const Shape& s = weight_.shape();
-  const std::int64_t in = s[1] * s[2] * s[3];
-  return linear(reshape(x, {x.shape()[0], in}), reshape(weight_, {s[0], in}), bias_, activation);
+  return linear(x, weight_, bias_, activation);
 }
 
 void ImageLinear::initialise_own(std::uint64_t seed, const std::string& prefix) {
