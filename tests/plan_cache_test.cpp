@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <set>
 #include <sstream>
 
 #include "kernels/conv2d/kernels.hpp"
@@ -22,6 +23,7 @@
 #include "kernels/norm/kernels.hpp"
 #include "kernels/pool/kernels.hpp"
 #include "kernels/runtime/error.hpp"
+#include "kernels/runtime/memory.hpp"
 #include "kernels/runtime/storage.hpp"
 
 namespace fovea {
@@ -209,10 +211,19 @@ TEST(PlanChoiceTest, WhyAPlanIsLeftOut) {
 
 struct RecordedTimer : PlanTimer {
   std::map<std::size_t, double> us;
+  std::set<std::size_t> too_large, untimed;
+  bool device_lost = false;
   std::vector<std::size_t> asked;
-  PlanTime time(std::size_t i) override {
+  void try_out(std::size_t i) override {
     asked.push_back(i);
+    if (too_large.contains(i)) throw OutOfMemory(MemoryRequest{});
     if (!us.contains(i)) fail("does not run");
+  }
+  void check_device() override {
+    if (device_lost) fail("illegal memory access, raised by a kernel that ran before this call");
+  }
+  PlanTime time(std::size_t i) override {
+    if (untimed.contains(i)) fail("the capture failed");
     return {us[i], us[i] - 1, us[i] + 1};
   }
 };
@@ -234,6 +245,33 @@ TEST(PlanChoiceTest, OnlyWhatIsAllowedAndUnknownIsMeasured) {
   e.plans[1].pinned = true;
   e.plans[0].time.reset();
   EXPECT_FALSE(must_measure(e, {})) << "a pinned plan needs no comparison";
+}
+
+TEST(PlanChoiceTest, OnlyWhatAPlanItselfCannotDoIsNotedAsItsFailure) {
+  PlanEntry e{"op", "p", 0, 0, {plan("a", 0), plan("b", 0), plan("c", 0), plan("d", 0)}};
+  RecordedTimer timer;
+  timer.us = {{0, 5}, {1, 4}, {2, 3}};
+  timer.too_large = {1};
+  timer.untimed = {2};
+  EXPECT_EQ(message_of([&] { std::rethrow_exception(measure_plans(e, {}, timer)); }), "the capture failed");
+  EXPECT_EQ(e.plans[1], plan("b", 0)) << "there may be memory another time";
+  EXPECT_EQ(e.plans[2], plan("c", 0));
+  EXPECT_EQ(e.plans[3].failure, "does not run");
+  EXPECT_EQ(chosen_plan(e, {}), 0u);
+  timer.too_large.clear();
+  timer.untimed.clear();
+  EXPECT_FALSE(measure_plans(e, {}, timer));
+  EXPECT_EQ(chosen_plan(e, {}), 2u);
+}
+
+TEST(PlanChoiceTest, WhatALostDeviceSaysIsNoFailureOfAPlan) {
+  PlanEntry e{"op", "p", 0, 0, {plan("a", 0), plan("b", 0)}};
+  RecordedTimer timer;
+  timer.device_lost = true;
+  EXPECT_EQ(message_of([&] { measure_plans(e, {}, timer); }),
+            "illegal memory access, raised by a kernel that ran before this call");
+  EXPECT_EQ(timer.asked, std::vector<std::size_t>{0}) << "and no more is tried";
+  EXPECT_EQ(e.plans[0], plan("a", 0));
 }
 
 TEST(PlanChoiceTest, NewPlansOfALibraryKeepWhatIsKnownOfTheOld) {
@@ -493,6 +531,19 @@ TEST_F(LibraryTest, MeasuresOnceAndKeepsIt) {
   EXPECT_EQ(measured_, 3);
   EXPECT_EQ(message_of([&] { later.run(std::span<void* const>(tensors).first(2), {}); }),
             "conv2d.forward: got 2 tensors, the plan needs 3");
+}
+
+TEST_F(LibraryTest, WithoutMemoryForAnyPlanTheUserIsToldSo) {
+  std::vector<char> bytes(4096);
+  const std::vector<void*> tensors(3, bytes.data());
+  library::set_timer([](PlannedOp&, std::size_t) -> PlanTime { throw OutOfMemory(MemoryRequest{}); });
+  library::Operation op(small_graph());
+  EXPECT_THROW(op.run(tensors, {}), OutOfMemory);
+  const PlanFile file(plan_path(library_.header()), library_.header());
+  for (const PlanRecord& p : file.entries().at(0).plans) EXPECT_TRUE(!p.time && p.failure.empty());
+  library::set_timer([](PlannedOp&, std::size_t) -> PlanTime { return {1, 1, 1}; });
+  op.run(tensors, {});
+  EXPECT_EQ(library_.ran, std::vector<std::string>{"slow"});
 }
 
 TEST_F(LibraryTest, PinnedPlansWin) {

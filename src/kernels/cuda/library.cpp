@@ -79,17 +79,19 @@ class DeviceTimer : public PlanTimer {
     synchronize(stream);
   }
 
-  PlanTime time(std::size_t plan) override {
+  void try_out(std::size_t plan) override {
+    workspace_.reset();
     op_.build(plan);
     const std::int64_t bytes = op_.plans()[plan].workspace;
-    std::unique_ptr<Storage> workspace;
-    if (bytes > 0) workspace = std::make_unique<Storage>(bytes, Device::cuda);
-    const auto run = [&](int i) {
-      const std::vector<void*>& set = sets_[static_cast<std::size_t>(i) % sets_.size()];
-      op_.run(plan, set, workspace ? workspace->data() : nullptr, current_stream(Device::cuda));
-    };
-    run(0);  // an error here is the plan's own, not the capture's
+    if (bytes > 0) workspace_.emplace(bytes, Device::cuda);
+    run(plan, 0);
     synchronize(current_stream(Device::cuda));
+  }
+
+  void check_device() override { synchronize(Device::cuda); }
+
+  PlanTime time(std::size_t plan) override {
+    const auto run = [&](int i) { this->run(plan, i); };
     // A few runs tell whether it is worth more: most of some seventy plans are far behind.
     Timing t = time_runs(Device::cuda, run, {.copies = 5, .replays = 5, .warm_up = 1, .limit_s = 0.05});
     if (t.median_us < 1.5 * best_us_) {
@@ -100,8 +102,14 @@ class DeviceTimer : public PlanTimer {
   }
 
  private:
+  void run(std::size_t plan, int i) {
+    const std::vector<void*>& set = sets_[static_cast<std::size_t>(i) % sets_.size()];
+    op_.run(plan, set, workspace_ ? workspace_->data() : nullptr, current_stream(Device::cuda));
+  }
+
   static constexpr int copies = 20;
   PlannedOp& op_;
+  std::optional<Storage> workspace_;  // of the plan that was tried out last
   std::vector<std::unique_ptr<Storage>> owned_;
   std::vector<std::vector<void*>> sets_;
   double best_us_ = std::numeric_limits<double>::infinity();
@@ -110,6 +118,8 @@ class DeviceTimer : public PlanTimer {
 class GivenTimer : public PlanTimer {
  public:
   GivenTimer(PlannedOp& op, const TimePlan& time) : op_(op), time_(time) {}
+  void try_out(std::size_t plan) override { op_.build(plan); }
+  void check_device() override {}
   PlanTime time(std::size_t plan) override { return time_(op_, plan); }
 
  private:
@@ -191,17 +201,19 @@ void Operation::measure(std::span<void* const> tensors, Stream stream) {
         "--debug before",
         op_));
   }
+  std::exception_ptr passing;
   if (state().timer) {
     GivenTimer timer(*planned_, state().timer);
-    measure_plans(entry_, plan_limits(), timer);
+    passing = measure_plans(entry_, plan_limits(), timer);
   } else {
     if (file().copy_bytes_per_s() == 0)
       file().set_copy_rate(copy_ceiling(Device::cuda, std::size_t{1} << 30));
     DeviceTimer timer(*planned_, ports_, tensors, stream);
-    measure_plans(entry_, plan_limits(), timer);
+    passing = measure_plans(entry_, plan_limits(), timer);
   }
   file().put(entry_);
   save(file());
+  if (passing && !chosen_plan(entry_, plan_limits())) std::rethrow_exception(passing);
 }
 
 std::optional<std::size_t> Operation::first_that_builds() {
@@ -211,6 +223,8 @@ std::optional<std::size_t> Operation::first_that_builds() {
     try {
       planned_->build(i);
       return i;
+    } catch (const OutOfMemory&) {
+      throw;
     } catch (const Error& error) {
       entry_.plans[i].failure = error.what();
     }

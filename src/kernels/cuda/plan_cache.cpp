@@ -37,6 +37,10 @@ const PlanRecord* pinned_of(const PlanEntry& entry) {
   return it == entry.plans.end() ? nullptr : &*it;
 }
 
+bool is_unmeasured(const PlanRecord& plan, const PlanLimits& limits) {
+  return !plan.time && plan.failure.empty() && why_left_out(plan.info, limits).empty();
+}
+
 // ---- JSON
 
 PlanRecord plan_from(const json& value, const std::string& where, const std::string& path) {
@@ -126,21 +130,29 @@ std::optional<std::size_t> chosen_plan(const PlanEntry& entry, const PlanLimits&
 
 bool must_measure(const PlanEntry& entry, const PlanLimits& limits) {
   if (pinned_of(entry) != nullptr) return false;
-  return std::any_of(entry.plans.begin(), entry.plans.end(), [&](const PlanRecord& p) {
-    return !p.time && p.failure.empty() && why_left_out(p.info, limits).empty();
-  });
+  return std::any_of(entry.plans.begin(), entry.plans.end(),
+                     [&](const PlanRecord& p) { return is_unmeasured(p, limits); });
 }
 
-void measure_plans(PlanEntry& entry, const PlanLimits& limits, PlanTimer& timer) {
+std::exception_ptr measure_plans(PlanEntry& entry, const PlanLimits& limits, PlanTimer& timer) {
+  std::exception_ptr passing;
   for (std::size_t i = 0; i < entry.plans.size(); ++i) {
     PlanRecord& plan = entry.plans[i];
-    if (plan.time || !plan.failure.empty() || !why_left_out(plan.info, limits).empty()) continue;
+    if (!is_unmeasured(plan, limits)) continue;
+    bool runs = false;
     try {
+      timer.try_out(i);
+      runs = true;
       plan.time = timer.time(i);
+    } catch (const OutOfMemory&) {
+      passing = std::current_exception();
     } catch (const Error& error) {
-      plan.failure = error.what();
+      timer.check_device();
+      if (!runs) plan.failure = error.what();
+      if (runs) passing = std::current_exception();
     }
   }
+  return passing;
 }
 
 PlanEntry with_plans(PlanEntry entry, std::span<const PlanInfo> offered) {

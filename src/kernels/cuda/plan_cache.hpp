@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -66,15 +67,22 @@ std::optional<std::size_t> chosen_plan(const PlanEntry& entry, const PlanLimits&
 /// Whether a plan is allowed, not known to fail, and not measured; never where one is pinned.
 bool must_measure(const PlanEntry& entry, const PlanLimits& limits);
 
-/// Measures a plan. Throws Error where it does not run.
+/// Measures plans, of which `plan` is the number in the entry.
 class PlanTimer {
  public:
   virtual ~PlanTimer() = default;
+  /// Builds a plan and runs it once. Throws Error where the plan cannot do that.
+  virtual void try_out(std::size_t plan) = 0;
+  /// Throws where the device itself no longer works, so that an Error of try_out() says nothing about the plan.
+  virtual void check_device() = 0;
+  /// Of a plan that was tried out.
   virtual PlanTime time(std::size_t plan) = 0;
 };
 
-/// Measures every plan of the entry that must be; what fails is noted. `plan` of the timer counts the entry's plans.
-void measure_plans(PlanEntry& entry, const PlanLimits& limits, PlanTimer& timer);
+/// Measures every plan of the entry that must be. One that cannot be built or run is noted as failed, for good; one for
+/// which memory ran out, or whose timing went wrong, stays unmeasured. The last such Error, if there was one, is for the
+/// caller who is left without a plan. What the device says once it is lost is thrown.
+std::exception_ptr measure_plans(PlanEntry& entry, const PlanLimits& limits, PlanTimer& timer);
 
 /// The entry with the plans that the library offers now, in its order: times, failures and pins of those it had before
 /// are kept, plans that are gone are dropped. Throws Error where a pinned plan is gone.
