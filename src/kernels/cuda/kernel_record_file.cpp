@@ -7,8 +7,9 @@
 #include <filesystem>
 
 #include "kernels/cuda/plan_cache.hpp"
-#include "kernels/cuda/strict_json.hpp"
+#include "kernels/runtime/atomic_file.hpp"
 #include "kernels/runtime/error.hpp"
+#include "kernels/runtime/strict_json.hpp"
 
 namespace fovea {
 namespace {
@@ -72,7 +73,8 @@ void write_kernel_record(const std::string& path, const KernelRecord& record) {
   }
   const ordered_json whole{
       {"format", format_name}, {"version", format_version}, {"device", record.device}, {"rows", rows}};
-  strict_json::write(path, whole.dump(1) + "\n");
+  make_folder_of(path);
+  write_file_atomically(path, whole.dump(1) + "\n");
 }
 
 void load_kernel_record(const std::string& device, std::string& complaint) {

@@ -10,9 +10,10 @@
 #include <set>
 #include <utility>
 
-#include "kernels/cuda/strict_json.hpp"
+#include "kernels/runtime/atomic_file.hpp"
 #include "kernels/runtime/error.hpp"
 #include "kernels/runtime/memory.hpp"
+#include "kernels/runtime/strict_json.hpp"
 
 namespace fovea {
 namespace {
@@ -257,7 +258,8 @@ void PlanFile::save() {
   } catch (const Error&) {
     // what another process left there is not worth more than what is known here
   }
-  strict_json::write(path_, json_of(*this, plan_limits()) + "\n");
+  make_folder_of(path_);
+  write_file_atomically(path_, json_of(*this, plan_limits()) + "\n");
 }
 
 double floor_us(const PlanEntry& entry, const DeviceRates& rates) {
