@@ -335,6 +335,70 @@ TEST_F(PlanTest, TwoProcessesDoNotLoseEachOthersPlans) {
   EXPECT_EQ(PlanFile(path("plans.json"), here).entries().size(), 2u);
 }
 
+TEST_F(PlanTest, APinAddedOnDiskBetweenTwoSavesSurvives) {
+  PlanEntry unpinned = entry("a");
+  unpinned.plans[0].pinned = false;
+  PlanFile mine(path("plans.json"), here);
+  mine.put(unpinned);
+  mine.save();
+  PlanEntry pinned = unpinned;
+  pinned.plans[2].pinned = true;
+  std::string text = read("plans.json");
+  const std::string engine = "\"engine\": \"eng3\"";
+  write("plans.json", text.replace(text.find(engine), engine.size(), engine + ", \"pinned\": true"));
+  mine.put(entry("b"));
+  mine.save();
+  EXPECT_EQ(*PlanFile(path("plans.json"), here).find("conv2d.forward", "a"), pinned);
+  EXPECT_EQ(*mine.find("conv2d.forward", "a"), pinned) << "and counts here from now on";
+  unpinned.plans[0].time = PlanTime{7, 7, 7};
+  mine.put(unpinned);
+  mine.save();
+  pinned.plans[0].time = PlanTime{7, 7, 7};
+  EXPECT_EQ(*PlanFile(path("plans.json"), here).find("conv2d.forward", "a"), pinned);
+}
+
+TEST_F(PlanTest, APinTakenOffOnDiskIsNotPutBack) {
+  PlanFile mine(path("plans.json"), here);
+  mine.put(entry("a"));
+  mine.save();
+  std::string text = read("plans.json");
+  const std::string pinned = "\"pinned\": true";
+  write("plans.json", text.replace(text.find(pinned), pinned.size(), "\"pinned\": false"));
+  mine.put(entry("a"));
+  mine.save();
+  EXPECT_FALSE(PlanFile(path("plans.json"), here).find("conv2d.forward", "a")->plans[0].pinned);
+}
+
+TEST_F(PlanTest, WhatAnotherProcessMeasuredOfTheSameProblemIsKept) {
+  PlanFile one(path("plans.json"), here), other(path("plans.json"), here);
+  PlanEntry narrow = entry("a"), wide = entry("a");
+  narrow.plans[2].time.reset();
+  wide.plans[0].time.reset();
+  wide.plans.push_back(plan("gone", 1));
+  wide.plans[3].pinned = true;
+  other.put(wide);
+  other.save();
+  one.put(narrow);
+  one.save();
+  const PlanFile file(path("plans.json"), here);
+  const std::vector<PlanRecord>& plans = file.find("conv2d.forward", "a")->plans;
+  EXPECT_EQ(plans[0].time, narrow.plans[0].time);
+  EXPECT_EQ(plans[2].time, wide.plans[2].time);
+  ASSERT_EQ(plans.size(), 4u) << "a pin is the user's, whatever is offered here";
+  EXPECT_TRUE(plans[3].pinned);
+}
+
+TEST_F(PlanTest, AFileThatWasDamagedSinceIsPutAside) {
+  PlanFile mine(path("plans.json"), here);
+  mine.put(entry("a"));
+  mine.save();
+  write("plans.json", "{");
+  mine.put(entry("b"));
+  EXPECT_TRUE(contains(mine.save(), "it is kept as " + path("plans.json") + ".bad"));
+  EXPECT_EQ(read("plans.json.bad"), "{");
+  EXPECT_EQ(PlanFile(path("plans.json"), here).entries().size(), 2u);
+}
+
 TEST_F(PlanTest, FilesThatCannotBeUsedAreOneSentence) {
   PlanFile good(path("good.json"), here);
   good.put(entry());

@@ -46,7 +46,7 @@ PlanFile& file() {
 
 void save(PlanFile& plans) {
   try {
-    plans.save();
+    if (const std::string complaint = plans.save(); !complaint.empty()) fmt::print(stderr, "{}\n", complaint);
   } catch (const Error& error) {  // measured all the same
     static bool said = false;
     if (!std::exchange(said, true)) fmt::print(stderr, "plans are not kept: {}\n", error.what());

@@ -42,6 +42,25 @@ bool is_unmeasured(const PlanRecord& plan, const PlanLimits& limits) {
   return !plan.time && plan.failure.empty() && why_left_out(plan.info, limits).empty();
 }
 
+// The user pins and unpins in the file; another process may have measured what this one has not.
+PlanEntry with_what_lies_there(PlanEntry entry, const PlanEntry& there) {
+  for (PlanRecord& plan : entry.plans) plan.pinned = false;
+  for (const PlanRecord& other : there.plans) {
+    const auto mine = std::find_if(entry.plans.begin(), entry.plans.end(),
+                                   [&](const PlanRecord& p) { return same_plan(p.info, other.info); });
+    if (mine == entry.plans.end()) {
+      if (other.pinned) entry.plans.push_back(other);
+      continue;
+    }
+    mine->pinned = other.pinned;
+    if (!mine->time && mine->failure.empty()) {
+      mine->time = other.time;
+      mine->failure = other.failure;
+    }
+  }
+  return entry;
+}
+
 // ---- JSON
 
 PlanRecord plan_from(const json& value, const std::string& where, const std::string& path) {
@@ -240,26 +259,33 @@ const PlanEntry* PlanFile::find(std::string_view op, std::string_view problem) c
 }
 
 void PlanFile::put(const PlanEntry& entry) {
-  for (PlanEntry& e : entries_) {
-    if (e.op == entry.op && e.problem == entry.problem) {
-      e = entry;
-      return;
-    }
+  put_.push_back(entry);
+  const auto it = std::find_if(entries_.begin(), entries_.end(), [&](const PlanEntry& e) {
+    return e.op == entry.op && e.problem == entry.problem;
+  });
+  if (it == entries_.end()) {
+    entries_.push_back(entry);
+  } else {
+    *it = entry;
   }
-  entries_.push_back(entry);
 }
 
-void PlanFile::save() {
-  try {
-    const PlanFile now(path_, header_);
-    for (const PlanEntry& e : now.entries_) {
-      if (find(e.op, e.problem) == nullptr) entries_.push_back(e);
-    }
-  } catch (const Error&) {
-    // what another process left there is not worth more than what is known here
-  }
+std::string PlanFile::save() {
   make_folder_of(path_);
-  write_file_atomically(path_, json_of(*this, plan_limits()) + "\n");
+  AtomicFile out(path_);  // locks out other writers from here on
+  std::string complaint;
+  PlanFile now = open(path_, header_, complaint);
+  if (!complaint.empty()) now.entries_ = entries_;
+  for (const PlanEntry& entry : put_) {
+    const PlanEntry* there = now.find(entry.op, entry.problem);
+    now.put(there == nullptr || !complaint.empty() ? entry : with_what_lies_there(entry, *there));
+  }
+  if (copy_bytes_per_s_ > 0) now.copy_bytes_per_s_ = copy_bytes_per_s_;
+  out.write(json_of(now, plan_limits()) + "\n");
+  out.commit();
+  now.put_.clear();
+  *this = std::move(now);
+  return complaint;
 }
 
 double floor_us(const PlanEntry& entry, const DeviceRates& rates) {

@@ -124,8 +124,10 @@ class PlanFile {
   void set_copy_rate(double bytes_per_s) { copy_bytes_per_s_ = bytes_per_s; }
   const PlanEntry* find(std::string_view op, std::string_view problem) const;
   void put(const PlanEntry& entry);
-  /// Writes it, with the entries that another process has added since it was read.
-  void save();
+  /// Reads the file again and writes it with what was put here since the last save. Pins are as they stand on the disk,
+  /// and so is what another process has measured; one writer at a time. The result is empty, or why what lay there could
+  /// not be used; then it is put aside as open() does.
+  std::string save();
 
   static constexpr std::size_t most_bytes = std::size_t{64} << 20;
 
@@ -136,6 +138,7 @@ class PlanFile {
   std::string path_;
   PlanFileHeader header_;
   std::vector<PlanEntry> entries_;
+  std::vector<PlanEntry> put_;  // since the last save
   double copy_bytes_per_s_ = 0;
 };
 
