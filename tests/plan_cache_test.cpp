@@ -397,6 +397,11 @@ TEST_F(PlanTest, AFileThatWasDamagedSinceIsPutAside) {
   EXPECT_TRUE(contains(mine.save(), "it is kept as " + path("plans.json") + ".bad"));
   EXPECT_EQ(read("plans.json.bad"), "{");
   EXPECT_EQ(PlanFile(path("plans.json"), here).entries().size(), 2u);
+  write("plans.json", "}");
+  EXPECT_NE(mine.reload(), "");
+  EXPECT_EQ(mine.save(), "") << "nothing lies there any more";
+  EXPECT_EQ(PlanFile(path("plans.json"), here).entries().size(), 2u)
+      << "what was known is written all the same";
 }
 
 TEST_F(PlanTest, FilesThatCannotBeUsedAreOneSentence) {
@@ -595,6 +600,22 @@ TEST_F(LibraryTest, MeasuresOnceAndKeepsIt) {
   EXPECT_EQ(measured_, 3);
   EXPECT_EQ(message_of([&] { later.run(std::span<void* const>(tensors).first(2), {}); }),
             "conv2d.forward: got 2 tensors, the plan needs 3");
+}
+
+TEST_F(LibraryTest, WhatAnotherProcessHasMeasuredSinceIsNotMeasuredAgain) {
+  std::vector<char> bytes(4096);
+  const std::vector<void*> tensors(3, bytes.data());
+  library::Operation op(small_graph());
+  EXPECT_TRUE(op.is_supported()) << "the file is read, and knows nothing";
+  PlanFile other(plan_path(library_.header()), library_.header());
+  PlanEntry e{"conv2d.forward", small_graph().text(), 0, 0, {}};
+  for (const PlanInfo& info : library_.offered) e.plans.push_back({info, PlanTime{5, 5, 5}, "", false});
+  e.plans[0].time = PlanTime{1, 1, 1};
+  other.put(e);
+  other.save();
+  op.run(tensors, {});
+  EXPECT_EQ(measured_, 0);
+  EXPECT_EQ(library_.ran, std::vector<std::string>{"slow"}) << "as its times say";
 }
 
 TEST_F(LibraryTest, WithoutMemoryForAnyPlanTheUserIsToldSo) {

@@ -33,20 +33,24 @@ State& state() {
   return *instance;
 }
 
+void say(const std::string& complaint) {
+  if (!complaint.empty()) fmt::print(stderr, "{}\n", complaint);
+}
+
 PlanFile& file() {
   State& s = state();
   if (!s.file) {
     const PlanFileHeader header = source().header();
     std::string complaint;
     s.file = PlanFile::open(plan_path(header), header, complaint);
-    if (!complaint.empty()) fmt::print(stderr, "{}\n", complaint);
+    say(complaint);
   }
   return *s.file;
 }
 
 void save(PlanFile& plans) {
   try {
-    if (const std::string complaint = plans.save(); !complaint.empty()) fmt::print(stderr, "{}\n", complaint);
+    say(plans.save());
   } catch (const Error& error) {  // measured all the same
     static bool said = false;
     if (!std::exchange(said, true)) fmt::print(stderr, "plans are not kept: {}\n", error.what());
@@ -173,13 +177,17 @@ void Operation::plan() {
   if (!failure_.empty()) return;
   try {
     planned_ = make_();
-    const PlanEntry* known = file().find(op_, problem_);
-    entry_ = with_plans(known != nullptr ? *known : PlanEntry{op_, problem_, cost_.flops, cost_.bytes, {}},
-                        planned_->plans());
+    entry_ = known_entry();
     if (entry_.plans.empty()) failure_ = fmt::format("{}: the library has no plan for {}", op_, problem_);
   } catch (const Error& error) {
     failure_ = error.what();
   }
+}
+
+PlanEntry Operation::known_entry() const {
+  const PlanEntry* known = file().find(op_, problem_);
+  return with_plans(known != nullptr ? *known : PlanEntry{op_, problem_, cost_.flops, cost_.bytes, {}},
+                    planned_->plans());
 }
 
 bool Operation::is_supported() {
@@ -201,6 +209,9 @@ void Operation::measure(std::span<void* const> tensors, Stream stream) {
         "--debug before",
         op_));
   }
+  say(file().reload());  // another process may have measured this problem since the file was read
+  entry_ = known_entry();
+  if (!must_measure(entry_, plan_limits())) return;
   std::exception_ptr passing;
   if (state().timer) {
     GivenTimer timer(*planned_, state().timer);

@@ -67,7 +67,8 @@ class Operation {
   const std::string& problem() const { return problem_; }
 
  private:
-  void plan();  // asks the library, once
+  void plan();                    // asks the library, once
+  PlanEntry known_entry() const;  // its plans, with what the file knows of them
   void choose(std::span<void* const> tensors, Stream stream);
   void measure(std::span<void* const> tensors, Stream stream);
   std::optional<std::size_t> first_that_builds();

@@ -270,21 +270,26 @@ void PlanFile::put(const PlanEntry& entry) {
   }
 }
 
+std::string PlanFile::reload() {
+  std::string complaint;
+  PlanFile now = open(path_, header_, complaint);
+  if (!complaint.empty()) put_ = entries_;  // nothing of what is known here is on the disk any more
+  for (const PlanEntry& entry : put_) {
+    const PlanEntry* there = now.find(entry.op, entry.problem);
+    now.put(there == nullptr ? entry : with_what_lies_there(entry, *there));
+  }
+  if (copy_bytes_per_s_ > 0) now.copy_bytes_per_s_ = copy_bytes_per_s_;
+  *this = std::move(now);
+  return complaint;
+}
+
 std::string PlanFile::save() {
   make_folder_of(path_);
   AtomicFile out(path_);  // locks out other writers from here on
-  std::string complaint;
-  PlanFile now = open(path_, header_, complaint);
-  if (!complaint.empty()) now.entries_ = entries_;
-  for (const PlanEntry& entry : put_) {
-    const PlanEntry* there = now.find(entry.op, entry.problem);
-    now.put(there == nullptr || !complaint.empty() ? entry : with_what_lies_there(entry, *there));
-  }
-  if (copy_bytes_per_s_ > 0) now.copy_bytes_per_s_ = copy_bytes_per_s_;
-  out.write(json_of(now, plan_limits()) + "\n");
+  std::string complaint = reload();
+  out.write(json_of(*this, plan_limits()) + "\n");
   out.commit();
-  now.put_.clear();
-  *this = std::move(now);
+  put_.clear();
   return complaint;
 }
 

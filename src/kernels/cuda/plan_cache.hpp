@@ -124,9 +124,11 @@ class PlanFile {
   void set_copy_rate(double bytes_per_s) { copy_bytes_per_s_ = bytes_per_s; }
   const PlanEntry* find(std::string_view op, std::string_view problem) const;
   void put(const PlanEntry& entry);
-  /// Reads the file again and writes it with what was put here since the last save. Pins are as they stand on the disk,
-  /// and so is what another process has measured; one writer at a time. The result is empty, or why what lay there could
-  /// not be used; then it is put aside as open() does.
+  /// Reads the file again, and keeps what was put here since the last save. Pins are as they stand on the disk, and so is
+  /// what another process has measured. The result is empty, or why what lies there cannot be used; then it is put aside
+  /// as open() does.
+  std::string reload();
+  /// Writes the file, after a reload() with whose result it answers; one writer at a time.
   std::string save();
 
   static constexpr std::size_t most_bytes = std::size_t{64} << 20;
