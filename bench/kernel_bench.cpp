@@ -249,6 +249,7 @@ int run(int argc, char** argv) {
   const bool on_cuda = o.device == Device::cuda;
   const std::int64_t cache = on_cuda ? device_info().l2_bytes : std::int64_t{32} << 20;
   const double ceiling = copy_ceiling(o.device, on_cuda ? std::size_t{1} << 30 : std::size_t{64} << 20);
+  if (on_cuda) library::keep_copy_rate(ceiling);
   const std::string machine = on_cuda ? to_string(device_info()) : "cpu";
   fmt::print("{}; copy ceiling {:.1f} GB/s\n", machine, ceiling * 1e-9);
 

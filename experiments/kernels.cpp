@@ -202,7 +202,8 @@ std::vector<PlanRow> plan_rows(const std::vector<PlanFile>& files,
           std::any_of(wanted.begin(), wanted.end(), [&](const Primitive* p) { return entry.op == p->name; });
       if (!asked) continue;
       const std::optional<std::size_t> chosen = chosen_plan(entry, plan_limits());
-      const double floor = floor_us(entry, {.copy_bytes_per_s = file.copy_bytes_per_s()});
+      const double rate = file.copy_bytes_per_s();
+      const double floor = rate > 0 ? floor_us(entry, {.copy_bytes_per_s = rate}) : 0;
       for (std::size_t i = 0; i < entry.plans.size(); ++i) {
         const PlanRecord& plan = entry.plans[i];
         const std::string note =

@@ -631,6 +631,20 @@ TEST_F(LibraryTest, WithoutMemoryForAnyPlanTheUserIsToldSo) {
   EXPECT_EQ(library_.ran, std::vector<std::string>{"slow"});
 }
 
+TEST_F(LibraryTest, TheCopyRateIsKeptWithThePlans) {
+  library_.why = "cuDNN is not here";
+  library::keep_copy_rate(3e12);
+  EXPECT_FALSE(fs::exists(plan_path(library_.header())));
+  library_.why.clear();
+  library::keep_copy_rate(4e12);
+  std::vector<char> bytes(4096);
+  library::Operation op(small_graph());
+  op.run(std::vector<void*>(3, bytes.data()), {});
+  const PlanFile file(plan_path(library_.header()), library_.header());
+  EXPECT_EQ(file.copy_bytes_per_s(), 4e12);
+  EXPECT_EQ(file.entries().size(), 1u);
+}
+
 TEST_F(LibraryTest, PinnedPlansWin) {
   PlanFile file(plan_path(library_.header()), library_.header());
   PlanEntry e{"conv2d.forward", small_graph().text(), 0, 0, {}};
@@ -654,7 +668,7 @@ TEST_F(LibraryTest, UnmeasuredTheFirstThatBuildsIsTaken) {
   op.run(tensors, {});
   EXPECT_EQ(library_.ran, std::vector<std::string>{"third"});
   EXPECT_EQ(measured_, 0);
-  EXPECT_TRUE(library::plan_file().entries().empty()) << "and nothing is kept";
+  EXPECT_FALSE(fs::exists(plan_path(library_.header()))) << "and nothing is kept";
   set_plan_limits({.workspace = 10});
   library_.broken.clear();
   library::Operation measured(small_graph());

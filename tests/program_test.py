@@ -385,6 +385,11 @@ class ProgramTest(unittest.TestCase):
             table = self.expect(0, "kernels", "--plans").stdout
             self.assertIn("conv2d.forward: x bf16 1x1x1x1", table)
             self.assertIn("50.0 %", table)
+            del whole["copy_bytes_per_s"]
+            with open(os.path.join(folder, "plans-D-cudnn-9.19.0.json"), "w") as file:
+                json.dump(whole, file)
+            unread = json.loads(self.expect(0, "kernels", "--plans", "--json").stdout)
+            self.assertNotIn("floor_share", unread[0], "without the copy rate there is no floor")
             none = self.expect(0, "kernels", "ham", "--plans")
             self.assertEqual(none.stdout, "")
             self.assertIn("no plans in", none.stderr)

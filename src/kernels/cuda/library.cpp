@@ -144,7 +144,11 @@ Source& build_source();  // library_cuda.cpp, or library_none.cpp
 
 Source& source() { return state().source != nullptr ? *state().source : build_source(); }
 
-const PlanFile& plan_file() { return file(); }
+void keep_copy_rate(double bytes_per_s) {
+  if (!source().why_unusable().empty()) return;
+  file().set_copy_rate(bytes_per_s);
+  save(file());
+}
 
 Operation::Operation(const GraphSpec& spec)
     : op_(spec.primitive()),
@@ -217,8 +221,7 @@ void Operation::measure(std::span<void* const> tensors, Stream stream) {
     GivenTimer timer(*planned_, state().timer);
     passing = measure_plans(entry_, plan_limits(), timer);
   } else {
-    if (file().copy_bytes_per_s() == 0)
-      file().set_copy_rate(copy_ceiling(Device::cuda, std::size_t{1} << 30));
+    const PeakScope not_of_the_step(stream.device);
     DeviceTimer timer(*planned_, ports_, tensors, stream);
     passing = measure_plans(entry_, plan_limits(), timer);
   }

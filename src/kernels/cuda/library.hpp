@@ -117,7 +117,8 @@ class Memo {
   Table<N, Operation> table_;
 };
 
-/// The plan file of this device and these libraries, as this process knows it.
-const PlanFile& plan_file();
+/// Writes what a plain copy reaches on the device into its plan file, for the floors of the ledger. Nothing happens where
+/// the libraries cannot be used.
+void keep_copy_rate(double bytes_per_s);
 
 }  // namespace fovea::library

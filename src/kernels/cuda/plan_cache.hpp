@@ -119,7 +119,7 @@ class PlanFile {
   const std::string& path() const { return path_; }
   const PlanFileHeader& header() const { return header_; }
   const std::vector<PlanEntry>& entries() const { return entries_; }
-  /// Of the device when plans were first measured; 0: not known.
+  /// What kernel_bench read on the device; 0: not known.
   double copy_bytes_per_s() const { return copy_bytes_per_s_; }
   void set_copy_rate(double bytes_per_s) { copy_bytes_per_s_ = bytes_per_s; }
   const PlanEntry* find(std::string_view op, std::string_view problem) const;
