@@ -500,7 +500,7 @@ TEST_F(PlanTest, AFolderThatCannotBeWrittenIsOneSentence) {
 }
 
 TEST_F(PlanTest, Names) {
-  EXPECT_EQ(plan_path(here), path("plans-NVIDIA-H200-cudnn-9.19.0.json"));
+  EXPECT_EQ(plan_path(here), path("plans-NVIDIA-H200-cudnn-9.19.0-cublaslt-13.1.0.json"));
   EXPECT_EQ(file_name_of(" a/../b "), "a-..-b");
   EXPECT_EQ(file_name_of("//"), "unknown");
   ::unsetenv("FOVEA_PLAN_CACHE");

@@ -368,9 +368,9 @@ class ProgramTest(unittest.TestCase):
             {"engine": "eng3", "workspace": 0, **plan, "failure": "no kernel"}]}
         whole = {"format": "fovea plans", "version": 1, "device": "D", "cudnn": "9.19.0", "cublaslt": "13.1.0",
                  "copy_bytes_per_s": 4e12, "problems": [problem]}
-        with open(os.path.join(folder, "plans-D-cudnn-9.19.0.json"), "w") as file:
+        with open(os.path.join(folder, "plans-D-cudnn-9.19.0-cublaslt-13.1.0.json"), "w") as file:
             json.dump(whole, file)
-        with open(os.path.join(folder, "plans-E-cudnn-9.19.0.json"), "w") as file:
+        with open(os.path.join(folder, "plans-E-cudnn-9.19.0-cublaslt-13.1.0.json"), "w") as file:
             file.write('{"format": ')
         os.environ["FOVEA_PLAN_CACHE"] = folder
         try:
@@ -386,7 +386,7 @@ class ProgramTest(unittest.TestCase):
             self.assertIn("conv2d.forward: x bf16 1x1x1x1", table)
             self.assertIn("50.0 %", table)
             del whole["copy_bytes_per_s"]
-            with open(os.path.join(folder, "plans-D-cudnn-9.19.0.json"), "w") as file:
+            with open(os.path.join(folder, "plans-D-cudnn-9.19.0-cublaslt-13.1.0.json"), "w") as file:
                 json.dump(whole, file)
             unread = json.loads(self.expect(0, "kernels", "--plans", "--json").stdout)
             self.assertNotIn("floor_share", unread[0], "without the copy rate there is no floor")

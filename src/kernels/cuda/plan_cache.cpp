@@ -329,8 +329,8 @@ std::string plan_folder() {
 }
 
 std::string plan_path(const PlanFileHeader& header) {
-  return fmt::format("{}/plans-{}-cudnn-{}.json", plan_folder(), file_name_of(header.device),
-                     file_name_of(header.cudnn));
+  return fmt::format("{}/plans-{}-cudnn-{}-cublaslt-{}.json", plan_folder(), file_name_of(header.device),
+                     file_name_of(header.cudnn), file_name_of(header.cublaslt));
 }
 
 std::string file_name_of(std::string_view text) {

@@ -1,7 +1,7 @@
 // The plan cache: what a library offered for every problem it was asked for, what each plan took, and which one is
 // taken. One JSON file for each device and version of the libraries, to be read, shared, compared and edited:
 //
-//   ${FOVEA_PLAN_CACHE:-~/.cache/fovea}/plans-NVIDIA-H200-cudnn-9.19.0.json
+//   ${FOVEA_PLAN_CACHE:-~/.cache/fovea}/plans-NVIDIA-H200-cudnn-9.19.0-cublaslt-13.1.0.json
 //
 // A plan with "pinned": true is taken whatever else the file says. The file is written whole or not at all. One that is
 // damaged, too large or made by other versions is put aside under the name with .bad after it, and measuring begins
@@ -149,7 +149,7 @@ std::string json_of(const PlanFile& file, const PlanLimits& limits);
 
 /// ${FOVEA_PLAN_CACHE}, else ${XDG_CACHE_HOME}/fovea, else ~/.cache/fovea; Error where none of these is set.
 std::string plan_folder();
-/// PLAN_FOLDER/plans-DEVICE-cudnn-VERSION.json
+/// PLAN_FOLDER/plans-DEVICE-cudnn-VERSION-cublaslt-VERSION.json
 std::string plan_path(const PlanFileHeader& header);
 /// Letters, digits and dots of a name, the rest as single dashes: "NVIDIA H200" is "NVIDIA-H200".
 std::string file_name_of(std::string_view text);
