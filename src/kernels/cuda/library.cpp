@@ -176,6 +176,7 @@ void Operation::plan() {
   failure_.clear();
   planned_.reset();
   taken_.reset();
+  supported_.reset();
   entry_ = {};
   failure_ = source().why_unusable();
   if (!failure_.empty()) return;
@@ -196,8 +197,12 @@ PlanEntry Operation::known_entry() const {
 
 bool Operation::is_supported() {
   plan();
-  if (!failure_.empty()) return false;
-  return chosen_plan(entry_, plan_limits()).has_value() || must_measure(entry_, plan_limits());
+  const PlanLimits& limits = plan_limits();
+  if (!supported_ || supported_under_ != limits) {
+    supported_ = failure_.empty() && (chosen_plan(entry_, limits) || must_measure(entry_, limits));
+    supported_under_ = limits;
+  }
+  return *supported_;
 }
 
 void Operation::measure(std::span<void* const> tensors, Stream stream) {
@@ -248,6 +253,7 @@ std::optional<std::size_t> Operation::first_that_builds() {
 
 void Operation::choose(std::span<void* const> tensors, Stream stream) {
   const PlanLimits limits = plan_limits();
+  supported_.reset();  // what fails now counts from now on
   if (limits.measure && must_measure(entry_, limits)) measure(tensors, stream);
   taken_ = chosen_plan(entry_, limits);
   if (!taken_ && !limits.measure) taken_ = first_that_builds();

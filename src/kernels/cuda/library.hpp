@@ -14,6 +14,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -80,7 +81,8 @@ class Operation {
   std::unique_ptr<PlannedOp> planned_;
   PlanEntry entry_;
   std::optional<std::size_t> taken_;
-  PlanLimits taken_under_;
+  std::optional<bool> supported_;
+  PlanLimits taken_under_, supported_under_;
   std::uint64_t generation_ = 0;  // of the source
 };
 
