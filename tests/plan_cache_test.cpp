@@ -816,6 +816,20 @@ TEST_F(PlanTest, KernelRecordsComeBackAndAnswer) {
   EXPECT_TRUE(kernel_record().rows.empty());
 }
 
+TEST_F(PlanTest, RecordsAreFoundInAnyOrder) {
+  set_kernel_record({"d",
+                     {{"ham.forward", "f32", "a", 1, 1},
+                      {"add.forward", "f32", "b", 1, 1},
+                      {"ham.forward", "bf16", "c", 1, 1},
+                      {"ham.backward", "f32", "d", 1, 1}}});
+  EXPECT_EQ(kernel_record().fastest("ham.forward", "f32", 1), "a");
+  EXPECT_EQ(kernel_record().fastest("add.forward", "f32", 1), "b");
+  EXPECT_EQ(kernel_record().fastest("ham.forward", "bf16", 1), "c");
+  EXPECT_EQ(kernel_record().fastest("ham.backward", "f32", 1), "d");
+  EXPECT_EQ(kernel_record().fastest("ham.backward", "bf16", 1), "");
+  EXPECT_TRUE(kernel_record().knows("add.forward") && !kernel_record().knows("ham"));
+}
+
 struct Toy {
   Dtype dtype = Dtype::f32;
   std::int64_t count = 1;
@@ -839,11 +853,14 @@ TEST_F(PlanTest, TheFastestOnRecordIsTheDefault) {
     return std::string_view(s.choose(toy, &problem, device).name);
   };
   EXPECT_EQ(chosen(p), "first");
-  EXPECT_EQ(s.reason(toy, Device::cuda), "first in the table");
+  EXPECT_EQ(s.reason(toy, &p, Device::cuda), "first in the table");
   set_kernel_record({"d", {{"toy.forward", "f32", "second", 40, 1}}});
   EXPECT_EQ(chosen(p), "second");
-  EXPECT_EQ(s.reason(toy, Device::cuda), "fastest on record");
-  EXPECT_EQ(s.reason(toy, Device::cpu), "first in the table");
+  EXPECT_EQ(s.reason(toy, &p, Device::cuda), "fastest on record");
+  EXPECT_EQ(s.reason(toy, &p, Device::cpu), "first in the table");
+  const Toy large{.count = 1000}, wide{.dtype = Dtype::f64};
+  EXPECT_EQ(s.reason(toy, &large, Device::cuda), "first in the table") << "which the record did not choose";
+  EXPECT_EQ(s.reason(toy, &wide, Device::cuda), "first in the table");
   EXPECT_EQ(chosen(p, Device::cpu), "host") << "a record is of a device";
   EXPECT_EQ(chosen({.count = 1000}), "first") << "it does not support that one";
   EXPECT_EQ(chosen({.dtype = Dtype::f64}), "first") << "nothing is recorded";
@@ -852,6 +869,7 @@ TEST_F(PlanTest, TheFastestOnRecordIsTheDefault) {
   s.clear();
   set_kernel_record({"d", {{"toy.forward", "f32", "gone", 40, 1}}});
   EXPECT_EQ(chosen(p), "first");
+  EXPECT_EQ(s.reason(toy, &p, Device::cuda), "first in the table");
   s.force(toy, "second");
   set_kernel_record({"d", {{"toy.forward", "f32", "first", 40, 1}}});
   EXPECT_EQ(chosen(p), "second");
