@@ -796,7 +796,7 @@ TEST_F(PlanTest, KernelRecordsComeBackAndAnswer) {
                  {"ham.forward", "bf16", "composed", 1 << 10, 1}};
   const std::string file = kernel_record_path(record.device);
   EXPECT_EQ(file, path("kernels-NVIDIA-H200.json"));
-  write_kernel_record(file, record);
+  add_to_kernel_record(file, record);
   EXPECT_EQ(read_kernel_record(file, record.device).rows, record.rows);
   EXPECT_EQ(record.fastest("ham.forward", "bf16", 1e9), "cluster");
   EXPECT_EQ(record.fastest("ham.forward", "bf16", 1), "composed");
@@ -806,14 +806,29 @@ TEST_F(PlanTest, KernelRecordsComeBackAndAnswer) {
   EXPECT_TRUE(contains(message_of([&] { read_kernel_record(file, "other"); }),
                        "it is of NVIDIA H200, and here is other"));
   EXPECT_TRUE(read_kernel_record(path("none.json"), "d").rows.empty());
-  record.rows.push_back(record.rows[0]);
-  write_kernel_record(file, record);
+  std::string text = read("kernels-NVIDIA-H200.json");
+  write("kernels-NVIDIA-H200.json", text.replace(text.find("1024.0"), 6, "1048576.0"));
   EXPECT_TRUE(
-      contains(message_of([&] { read_kernel_record(file, record.device); }), "row 2 is of the same problem"));
+      contains(message_of([&] { read_kernel_record(file, record.device); }), "row 1 is of the same problem"));
   std::string complaint;
   load_kernel_record(record.device, complaint);
   EXPECT_TRUE(contains(complaint, "kernels are chosen by the order of their tables"));
   EXPECT_TRUE(kernel_record().rows.empty());
+}
+
+TEST_F(PlanTest, ARecordOfAFewProblemsLeavesTheOthers) {
+  const KernelRecord::Row ham{"ham.forward", "bf16", "cluster", 1 << 20, 5},
+      conv{"conv2d.forward", "bf16", "tiled", 1 << 20, 5};
+  const std::string file = kernel_record_path("d");
+  add_to_kernel_record(file, {"d", {ham, conv}});
+  KernelRecord::Row faster = ham, larger = ham;
+  faster.kernel = "two_pass";
+  faster.median_us = 4;
+  larger.bytes *= 2;
+  add_to_kernel_record(file, {"d", {larger, faster}});
+  EXPECT_EQ(read_kernel_record(file, "d").rows, (std::vector<KernelRecord::Row>{conv, larger, faster}));
+  EXPECT_TRUE(contains(message_of([&] { add_to_kernel_record(file, {"e", {}}); }), "and here is e"));
+  EXPECT_EQ(read_kernel_record(file, "d").rows.size(), 3u) << "and it stays";
 }
 
 TEST_F(PlanTest, RecordsAreFoundInAnyOrder) {
