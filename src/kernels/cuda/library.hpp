@@ -45,6 +45,12 @@ void set_source(Source* source);
 using TimePlan = std::function<PlanTime(PlannedOp&, std::size_t)>;
 void set_timer(TimePlan timer);
 
+/// Whether the libraries' kernels take it: in f32 and bf16.
+template <class Problem>
+bool has_dtype(const Problem& p) {
+  return p.dtype == Dtype::f32 || p.dtype == Dtype::bf16;
+}
+
 /// Of a tensor that a plan reads or writes.
 struct Port {
   std::int64_t bytes = 0;
@@ -63,9 +69,6 @@ class Operation {
   /// a graph capture does not allow: Error.
   void run(std::initializer_list<View> tensors, Stream stream);
   void run(std::span<void* const> tensors, Stream stream);
-
-  const std::string& op() const { return op_; }
-  const std::string& problem() const { return problem_; }
 
  private:
   void plan();                    // asks the library, once
