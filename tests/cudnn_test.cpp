@@ -29,7 +29,7 @@ constexpr const char* h200 =
 
 // A graph without plans here may have some on the device.
 struct Validated : PlannedOp {
-  std::vector<PlanInfo> all{PlanInfo{"validated", "", 0, true, false, false, false}};
+  std::vector<PlanInfo> all{PlanInfo{"validated", "", 0, true, false, false}};
   std::span<const PlanInfo> plans() const override { return all; }
   void build(std::size_t) override {}
   void run(std::size_t, std::span<void* const>, void*, Stream) override { fail("there is no device"); }

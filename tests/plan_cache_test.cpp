@@ -165,6 +165,18 @@ TEST(LibraryAnswerTest, MissingAndOldLibrariesAreOneSentence) {
   EXPECT_EQ(sentence_of(a), "");
 }
 
+TEST(LibraryAnswerTest, LibrariesAreLookedForByNameAndInAFolder) {
+  LibraryAnswer a;
+  a.file = "libm.so.6";
+  EXPECT_NE(load_library(a, "/nowhere"), nullptr);
+  EXPECT_TRUE(a.loaded && a.failure.empty());
+  a.file = "libnot-there.so.1";
+  EXPECT_EQ(load_library(a, "/nowhere"), nullptr);
+  EXPECT_FALSE(a.loaded);
+  EXPECT_EQ(a.failure.find("libnot-there.so.1: cannot open"), 0u)
+      << "what the loader said first: " << a.failure;
+}
+
 // ---- the choice under limits
 
 PlanRecord plan(const char* engine, double us, std::int64_t workspace = 0) {
@@ -305,7 +317,7 @@ PlanEntry entry(const char* problem = "p") {
   e.plans[0].info.knobs = "tile_size=3";
   e.plans[0].pinned = true;
   e.plans[1].failure = "cuDNN says no";
-  e.plans[2].info.compiles = true;
+  e.plans[2].info.approximate = true;
   return e;
 }
 
@@ -524,9 +536,9 @@ struct StandInOp : PlannedOp {
 };
 
 struct StandIn : library::Source {
-  std::vector<PlanInfo> offered{{"slow", "", 0, true, false, false, false},
-                                {"fast", "tile=1", 64, true, false, false, true},
-                                {"random", "", 0, false, false, false, false}};
+  std::vector<PlanInfo> offered{{"slow", "", 0, true, false, false},
+                                {"fast", "tile=1", 64, true, false, false},
+                                {"random", "", 0, false, false, false}};
   std::string why;
   std::string invalid;  // a text that the library refuses
   std::string broken;   // an engine that cannot be built
@@ -663,7 +675,7 @@ TEST_F(LibraryTest, UnmeasuredTheFirstThatBuildsIsTaken) {
   const std::vector<void*> tensors(3, bytes.data());
   set_plan_limits({.workspace = 10, .measure = false});
   library_.broken = "slow";
-  library_.offered.push_back({"third", "", 0, true, false, false, false});
+  library_.offered.push_back({"third", "", 0, true, false, false});
   library::Operation op(small_graph());
   op.run(tensors, {});
   EXPECT_EQ(library_.ran, std::vector<std::string>{"third"});
@@ -697,7 +709,7 @@ TEST_F(LibraryTest, WhatCannotRunSaysWhy) {
   EXPECT_FALSE(none.is_supported());
   EXPECT_TRUE(contains(message_of([&] { none.run(tensors, {}); }),
                        "conv2d.forward: the library has no plan for x bf16"));
-  library_.offered = {{"large", "", std::int64_t{2} << 30, true, false, false, false}};
+  library_.offered = {{"large", "", std::int64_t{2} << 30, true, false, false}};
   library::Operation large(small_graph());
   EXPECT_FALSE(large.is_supported());
   EXPECT_EQ(message_of([&] { large.run(tensors, {}); }),

@@ -360,7 +360,7 @@ class ProgramTest(unittest.TestCase):
     def test_ledger_of_plans(self):
         folder = os.path.join(self.root, "plans")
         os.makedirs(folder, exist_ok=True)
-        plan = {"knobs": "tile_size=1", "deterministic": True, "tf32": False, "approximate": False, "compiles": False}
+        plan = {"knobs": "tile_size=1", "deterministic": True, "tf32": False, "approximate": False}
         times = {"median_us": 20.0, "p10_us": 19.0, "p90_us": 22.0}
         problem = {"op": "conv2d.forward", "problem": "x bf16 1x1x1x1", "flops": 790e7, "bytes": 4e6, "plans": [
             {"engine": "eng1", "workspace": 0, **plan, **times},

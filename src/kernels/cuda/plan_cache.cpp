@@ -72,7 +72,6 @@ PlanRecord plan_from(const json& value, const std::string& where, const std::str
   plan.info.deterministic = o.flag("deterministic");
   plan.info.tf32 = o.flag("tf32");
   plan.info.approximate = o.flag("approximate");
-  plan.info.compiles = o.flag("compiles");
   plan.failure = o.text_or("failure", "");
   plan.pinned = o.has("pinned") && o.flag("pinned");
   if (o.has("median_us")) {
@@ -101,21 +100,36 @@ PlanEntry entry_from(const json& value, std::size_t index, const std::string& pa
   return entry;
 }
 
-ordered_json json_of_plan(const PlanRecord& p, bool chosen, const std::string& left_out) {
+ordered_json json_of_plan(const PlanRecord& p) {
   ordered_json o{{"engine", p.info.engine},       {"knobs", p.info.knobs},
                  {"workspace", p.info.workspace}, {"deterministic", p.info.deterministic},
-                 {"tf32", p.info.tf32},           {"approximate", p.info.approximate},
-                 {"compiles", p.info.compiles}};
+                 {"tf32", p.info.tf32},           {"approximate", p.info.approximate}};
   if (p.time) {
     o["median_us"] = p.time->median_us;
     o["p10_us"] = p.time->p10_us;
     o["p90_us"] = p.time->p90_us;
   }
   if (!p.failure.empty()) o["failure"] = p.failure;
-  if (!left_out.empty()) o["left_out"] = left_out;
   if (p.pinned) o["pinned"] = true;
-  if (chosen) o["chosen"] = true;
   return o;
+}
+
+std::string json_of(const PlanFile& file) {
+  ordered_json problems = ordered_json::array();
+  for (const PlanEntry& e : file.entries()) {
+    ordered_json plans = ordered_json::array();
+    for (const PlanRecord& plan : e.plans) plans.push_back(json_of_plan(plan));
+    problems.push_back(
+        {{"op", e.op}, {"problem", e.problem}, {"flops", e.flops}, {"bytes", e.bytes}, {"plans", plans}});
+  }
+  ordered_json whole{{"format", format_name},
+                     {"version", format_version},
+                     {"device", file.header().device},
+                     {"cudnn", file.header().cudnn},
+                     {"cublaslt", file.header().cublaslt}};
+  if (file.copy_bytes_per_s() > 0) whole["copy_bytes_per_s"] = file.copy_bytes_per_s();
+  whole["problems"] = problems;
+  return whole.dump(1);
 }
 
 std::string environment(const char* name) {
@@ -287,7 +301,7 @@ std::string PlanFile::save() {
   make_folder_of(path_);
   AtomicFile out(path_);  // locks out other writers from here on
   std::string complaint = reload();
-  out.write(json_of(*this, plan_limits()) + "\n");
+  out.write(json_of(*this) + "\n");
   out.commit();
   put_.clear();
   return complaint;
@@ -297,27 +311,6 @@ double floor_us(const PlanEntry& entry, const DeviceRates& rates) {
   const bool bf16 = entry.problem.find("bf16") != std::string::npos;
   const double moving = rates.copy_bytes_per_s > 0 ? entry.bytes / rates.copy_bytes_per_s : 0;
   return 1e6 * std::max(moving, entry.flops / (bf16 ? rates.bf16_flops : rates.f32_flops));
-}
-
-std::string json_of(const PlanFile& file, const PlanLimits& limits) {
-  ordered_json problems = ordered_json::array();
-  for (const PlanEntry& e : file.entries()) {
-    ordered_json plans = ordered_json::array();
-    const std::optional<std::size_t> chosen = chosen_plan(e, limits);
-    for (std::size_t i = 0; i < e.plans.size(); ++i) {
-      plans.push_back(json_of_plan(e.plans[i], chosen == i, why_left_out(e.plans[i].info, limits)));
-    }
-    problems.push_back(
-        {{"op", e.op}, {"problem", e.problem}, {"flops", e.flops}, {"bytes", e.bytes}, {"plans", plans}});
-  }
-  ordered_json whole{{"format", format_name},
-                     {"version", format_version},
-                     {"device", file.header().device},
-                     {"cudnn", file.header().cudnn},
-                     {"cublaslt", file.header().cublaslt}};
-  if (file.copy_bytes_per_s() > 0) whole["copy_bytes_per_s"] = file.copy_bytes_per_s();
-  whole["problems"] = problems;
-  return whole.dump(1);
 }
 
 std::string plan_folder() {

@@ -144,9 +144,6 @@ class PlanFile {
   double copy_bytes_per_s_ = 0;
 };
 
-/// The whole file as text.
-std::string json_of(const PlanFile& file, const PlanLimits& limits);
-
 /// ${FOVEA_PLAN_CACHE}, else ${XDG_CACHE_HOME}/fovea, else ~/.cache/fovea; Error where none of these is set.
 std::string plan_folder();
 /// PLAN_FOLDER/plans-DEVICE-cudnn-VERSION-cublaslt-VERSION.json
