@@ -6,8 +6,9 @@
 //   backward  q = du x (3T), of which ds is the sum over channels (T) and dwgt over pixels (T); the sum of x ds (T);
 //             dx in one pass (3T):                                                                         9T
 //
-// A value for each pixel and one for each channel of an image meet only in three dimensions (matrices()), and no engine
-// of cuDNN's sums there or over the pixels of each image, so q passes through memory, and the means are its pooling.
+// A value for each pixel and one for each channel of an image meet only in three dimensions (matrices()). cuDNN 9.19 offers
+// no engine that sums there or over the pixels of each image (asked for an H200 that is described, not on one), so q passes
+// through memory, and the means are its pooling.
 #include "kernels/cpu/buffer.hpp"
 #include "kernels/cuda/common_graphs.hpp"
 #include "kernels/cuda/library.hpp"

@@ -3,7 +3,7 @@
 //
 //   relu(bn(conv(x, w))) = relu(conv(x, w) scale + shift),   scale = gamma invstd,   shift = beta - mean scale
 //
-// (cuDNN sums a convolution's statistics on the way out for half precision alone, not for bf16 or f32.)
+// (Sums of a convolution's statistics on the way out are documented for half precision alone, not for bf16 or f32.)
 #include <bit>
 #include <deque>
 #include <memory>
