@@ -1,6 +1,7 @@
 // batch_norm by cuDNN's graph API, in f32 and bf16. Training is its normalisation with the ReLU behind it; inference is
 // one pass of its pointwise engine. Backward: its own without a ReLU; with one, whose mask is computed again from x, its
-// engines are documented without such a prologue, so it is a pass of two sums and a pass that writes dx, as for constant statistics.
+// engines are documented without such a prologue, so it is a pass of two sums and a pass that writes dx, as for constant
+// statistics.
 #include <bit>
 
 #include "kernels/cuda/library.hpp"
