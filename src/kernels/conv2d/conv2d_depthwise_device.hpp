@@ -8,6 +8,9 @@
 
 namespace fovea::SIMT_WORLD {
 
+template <int V>
+constexpr int strip_outputs = depthwise_outputs(V);
+
 /// One axis from outputs to inputs: output o and tap t of the filter meet input (o stride - pad + t dilation) / divide,
 /// where that is whole and inside.
 struct DepthwiseAxis {

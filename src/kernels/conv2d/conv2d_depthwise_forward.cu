@@ -98,7 +98,7 @@ __global__ void __launch_bounds__(strip_threads, strip_blocks_at_once)
     depthwise_strips_kernel(const T* x, const T* w, const Accumulator<T>* bias, bool relu, DepthwiseMap m,
                             DepthwiseStrips strips, T* y) {
   using A = Accumulator<T>;
-  constexpr int outputs = depthwise_outputs(V), width = DepthwiseStrips::most_lanes * V;
+  constexpr int outputs = strip_outputs<V>, width = DepthwiseStrips::most_lanes * V;
   SIMT_SHARED(A, filter, [most_taps][width]);
   const auto thread = static_cast<int>(threadIdx.x), tiles = strips.tiles;
   const int tile = static_cast<int>(blockIdx.x) % tiles, first_channel = tile * strips.lanes * V;

@@ -66,7 +66,7 @@ __global__ void __launch_bounds__(DepthwiseStrips::threads, 2)
     depthwise_weights_partial(const T* x, const T* dy, DepthwiseMap m, DepthwiseStrips strips,
                               DepthwiseParts p, Accumulator<T>* partials) {
   using A = Accumulator<T>;
-  constexpr int outputs = depthwise_outputs(V), sums = S > 0 ? S : 1;
+  constexpr int outputs = strip_outputs<V>, sums = S > 0 ? S : 1;
   const int tile = static_cast<int>(blockIdx.x) % strips.tiles,
             rest = static_cast<int>(blockIdx.x) / strips.tiles;
   const int unit = rest % p.groups * p.warps + static_cast<int>(simt::warp()), part = rest / p.groups;
