@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <numbers>
 #include <vector>
 
 #include "kernels/cpu/parallel.hpp"
@@ -38,6 +39,17 @@ void map_ports(Dtype dtype, std::int64_t count, const View& in0, const View& in1
 
 float sigmoid_of(float x) { return vector_math::sigmoid(x); }
 double sigmoid_of(double x) { return 1 / (1 + std::exp(-x)); }
+
+double normal_share(double x) { return std::erfc(-x * std::numbers::sqrt2 / 2) / 2; }
+float gelu_of(float x) { return x * vector_math::normal(x).share; }
+double gelu_of(double x) { return x * normal_share(x); }
+float gelu_slope(float x) {
+  const vector_math::Normal normal = vector_math::normal(x);
+  return normal.share + x * normal.density;
+}
+double gelu_slope(double x) {
+  return normal_share(x) + x * std::exp(-x * x / 2) * std::numbers::inv_sqrtpi / std::numbers::sqrt2;
+}
 
 // The row (all dimensions but the last) of the loops: where it starts in a and b.
 struct Row {
@@ -193,6 +205,15 @@ void sigmoid_forward_cpu(const PointwiseProblem& p, Ports ports, Stream) {
 
 void sigmoid_backward_cpu(const PointwiseProblem& p, Ports ports, Stream) {
   map_ports(p.dtype, p.count, ports[0], ports[1], ports[2], [](auto y, auto dy) { return dy * y * (1 - y); });
+}
+
+void gelu_forward_cpu(const PointwiseProblem& p, Ports ports, Stream) {
+  map_ports(p.dtype, p.count, ports[0], ports[0], ports[1], [](auto x, auto) { return gelu_of(x); });
+}
+
+void gelu_backward_cpu(const PointwiseProblem& p, Ports ports, Stream) {
+  map_ports(p.dtype, p.count, ports[0], ports[1], ports[2],
+            [](auto x, auto dy) { return dy * gelu_slope(x); });
 }
 
 void add_forward_cpu(const BroadcastProblem& p, Ports ports, Stream) {
