@@ -1,6 +1,6 @@
 """Includes point downward only, and third-party headers stay in the rooms that own them.
 
-    runtime <- cpu, cuda <- op folders <- autograd <- nn <- models <- data, eval <- experiments
+    runtime <- cpu, cuda <- op folders <- autograd <- nn <- models <- exchange, data, eval <- experiments
 """
 import pathlib
 import re
@@ -20,6 +20,7 @@ ROOMS = {
     "kernels/cuda": {"simt", "kernels/runtime"},
     "nn": AUTOGRAD | {"ops", "kernels/cpu"},
     "models": AUTOGRAD | {"nn"},
+    "exchange": AUTOGRAD | {"ops", "nn", "models"},
     "data": AUTOGRAD | {"nn", "models"},
     "eval": AUTOGRAD | {"nn", "models"},
 }
@@ -31,6 +32,8 @@ THIRD_PARTY = {
     "cuda": ("kernels/", "simt"),
     "cudnn": ("kernels/",),
     "cublas": ("kernels/",),
+    "onnx": ("exchange/",),
+    "google/protobuf": ("exchange/",),
 }
 
 
