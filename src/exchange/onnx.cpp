@@ -12,12 +12,6 @@ namespace {
 
 constexpr std::int64_t batch = 2;  // of the pass that is heard: more than one, so that a mixed-up batch shows
 
-std::vector<std::int64_t> dims_behind_batch(const Shape& shape) {
-  std::vector<std::int64_t> dims;
-  for (int i = 1; i < shape.rank(); ++i) dims.push_back(shape[i]);
-  return dims;
-}
-
 // Values in -1..1 of which no two tensors have the same.
 Tensor image_for(std::int64_t height, std::int64_t width, std::int64_t channels, std::uint32_t seed) {
   Tensor image = Tensor::empty({batch, height, width, channels}, Dtype::f32);
@@ -47,8 +41,8 @@ void write_onnx(const std::string& path, const OnnxRequest& request) {
     }
     const NoGrad no_grad;
     const Tensor output = request.forward();
-    graph.rename(trace.value_of(output).name, request.output);
-    graph.add_output(request.output, dims_behind_batch(output.shape()));
+    graph.rename(trace.output(output), request.output);
+    graph.add_output(request.output, output.shape());
   }
   graph.write(path);
 }

@@ -17,12 +17,15 @@ namespace {
 constexpr std::int64_t ir_version = 8, opset = 17;  // what ONNX 1.12 brought: LayerNormalization is in it
 constexpr std::size_t most_bytes = (std::size_t{1} << 31) - 1;
 
-void describe(onnx::ValueInfoProto& value, const std::string& name, const std::vector<std::int64_t>& dims) {
+void describe(onnx::ValueInfoProto& value, const std::string& name, const Shape& shape) {
   value.set_name(name);
   onnx::TypeProto_Tensor& type = *value.mutable_type()->mutable_tensor_type();
   type.set_elem_type(onnx::TensorProto::FLOAT);
   type.mutable_shape()->add_dim()->set_dim_param("batch");
-  for (const std::int64_t d : dims) type.mutable_shape()->add_dim()->set_dim_value(d);
+  const auto add = [&](int i) { type.mutable_shape()->add_dim()->set_dim_value(shape[i]); };
+  const bool image = shape.rank() == 4;
+  if (image) add(3);
+  for (int i = 1; i < shape.rank() - (image ? 1 : 0); ++i) add(i);
 }
 
 void set_attribute(onnx::AttributeProto& to, const char* name, const OnnxAttribute& value) {
@@ -94,11 +97,11 @@ std::string OnnxGraph::free_name(const std::string& wanted) {
   }
 }
 
-void OnnxGraph::add_input(const std::string& name, const std::vector<std::int64_t>& dims) {
-  describe(*graph_->add_input(), free_name(name), dims);
+void OnnxGraph::add_input(const std::string& name, const Shape& shape) {
+  describe(*graph_->add_input(), free_name(name), shape);
 }
-void OnnxGraph::add_output(const std::string& name, const std::vector<std::int64_t>& dims) {
-  describe(*graph_->add_output(), name, dims);
+void OnnxGraph::add_output(const std::string& name, const Shape& shape) {
+  describe(*graph_->add_output(), name, shape);
 }
 
 std::string OnnxGraph::node(const char* op, const std::vector<std::string>& inputs,

@@ -29,9 +29,9 @@ class OnnxGraph {
   OnnxGraph(const OnnxGraph&) = delete;
   OnnxGraph& operator=(const OnnxGraph&) = delete;
 
-  /// Of f32. The first dimension is the symbolic "batch"; the others are `dims`.
-  void add_input(const std::string& name, const std::vector<std::int64_t>& dims);
-  void add_output(const std::string& name, const std::vector<std::int64_t>& dims);
+  /// Of f32. The first dimension of `shape` is the symbolic "batch"; an image, N,H,W,C here, is N,C,H,W in the file.
+  void add_input(const std::string& name, const Shape& shape);
+  void add_output(const std::string& name, const Shape& shape);
 
   /// Appends a node with one output and returns that output's name. An input of an empty name is an absent option.
   std::string node(const char* op, const std::vector<std::string>& inputs,

@@ -52,7 +52,7 @@ std::string normalised(const std::string& x, std::size_t first, std::int64_t cha
 
 void batch_norm(OnnxStep& s) {
   const auto& p = s.problem<BatchNormProblem>();
-  const OnnxValue x = s.value(0);
+  const OnnxValue x = s.rows(0, p.channels);
   s.set(5, relu_where(p.relu, normalised(x.name, 1, p.channels, p.eps, s), s), x.shape);
 }
 
@@ -181,7 +181,7 @@ void linear(OnnxStep& s) {
 }
 
 void softmax(OnnxStep& s) {
-  const OnnxValue x = s.value(0);
+  const OnnxValue x = s.rows(0, s.problem<SoftmaxProblem>().k);
   s.set(1, s.node("Softmax", {x.name}, {{"axis", std::int64_t{1}}}),
         x.shape);  // the channels in either layout
 }
@@ -225,8 +225,13 @@ void concat(OnnxStep& s) {
   const auto& p = s.problem<ConcatProblem>();
   const auto parts = static_cast<std::size_t>(p.parts);
   Names inputs;
-  for (std::size_t i = 0; i < parts; ++i) inputs.push_back(s.value(i).name);
-  Shape y = s.value(0).shape;
+  Shape y;
+  for (std::size_t i = 0; i < parts; ++i) {
+    const OnnxValue x = s.rows(i, p.channels[i]);
+    if (i > 0 && x.shape.rank() != y.rank()) s.refuse("images stand beside matrices");
+    inputs.push_back(x.name);
+    y = x.shape;
+  }
   y[-1] = p.total();
   s.set(parts, s.node("Concat", inputs, {{"axis", std::int64_t{1}}}), y);
 }

@@ -3,7 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
+#include <span>
 
 #include "autograd/engine.hpp"
 #include "exchange/onnx_nodes.hpp"
@@ -27,9 +29,9 @@ std::uint64_t hash_of(const View& view) {
 
 bool is_image(const Shape& shape) { return shape.rank() == 4; }
 
-std::vector<std::int64_t> dims_of(const Shape& shape, int from = 0) {
+std::vector<std::int64_t> dims_of(const Shape& shape) {
   std::vector<std::int64_t> dims;
-  for (int i = from; i < shape.rank(); ++i) dims.push_back(shape[i]);
+  for (int i = 0; i < shape.rank(); ++i) dims.push_back(shape[i]);
   return dims;
 }
 
@@ -50,9 +52,8 @@ OnnxTrace::OnnxTrace(OnnxGraph& graph, const std::vector<NamedTensor>& state)
 OnnxTrace::~OnnxTrace() { set_trace_sink(before_); }
 
 void OnnxTrace::add_input(const std::string& name, const Tensor& tensor) {
-  const Shape& s = tensor.shape();
-  graph_.add_input(name, is_image(s) ? std::vector<std::int64_t>{s[3], s[1], s[2]} : dims_of(s, 1));
-  written_[tensor.view().data] = {{name, s}, hash_of(tensor.view())};
+  graph_.add_input(name, tensor.shape());
+  written_[tensor.view().data] = {{name, tensor.shape()}, hash_of(tensor.view())};
 }
 
 const OnnxValue* OnnxTrace::find(const View& view) const {
@@ -61,9 +62,29 @@ const OnnxValue* OnnxTrace::find(const View& view) const {
   return found->second.bytes == hash_of(view) ? &found->second.value : nullptr;
 }
 
-OnnxValue OnnxTrace::value_of(const Tensor& tensor) const {
-  if (const OnnxValue* value = find(tensor.view())) return *value;
+std::string OnnxTrace::output(const Tensor& tensor) {
+  if (const OnnxValue* value = find(tensor.view())) return reshaped(*value, tensor.shape()).name;
   fail("the result of the forward pass is not what a primitive wrote, so it has no place in an ONNX file");
+}
+
+// The file's order is that of N,C,H,W: an image goes through N,H,W,C unless it has one pixel or one channel.
+OnnxValue OnnxTrace::reshaped(const OnnxValue& from, const Shape& shape) {
+  if (from.shape == shape) return from;
+  const auto same_order = [](const Shape& s) { return !is_image(s) || s[1] * s[2] == 1 || s[3] == 1; };
+  if (from.shape[0] != shape[0]) {
+    fail(
+        fmt::format("a tensor of {} is taken as {}: in an ONNX file the batch is free, and only the first "
+                    "dimension can be it",
+                    to_string(from.shape), to_string(shape)));
+  }
+  std::string y =
+      same_order(from.shape) ? from.name : graph_.node("Transpose", {from.name}, {{"perm", to_nhwc}});
+  const bool transpose = !same_order(shape);
+  std::vector<std::int64_t> dims = dims_of(shape);
+  dims[0] = 0;  // as it is: the batch
+  if (is_image(shape) && !transpose) dims = {0, shape[3], shape[1], shape[2]};
+  y = graph_.node("Reshape", {y, graph_.integers("shape", dims)});
+  return {transpose ? graph_.node("Transpose", {y}, {{"perm", to_nchw}}) : y, shape};
 }
 
 void OnnxTrace::record(const TraceEvent& event) {
@@ -85,26 +106,12 @@ OnnxValue OnnxStep::value(std::size_t port) const {
                      port_name(port)));
 }
 
-OnnxValue OnnxStep::value(std::size_t port, const Shape& shape) { return reshaped(value(port), shape); }
+OnnxValue OnnxStep::rows(std::size_t port, std::int64_t channels) {
+  const OnnxValue x = value(port);
+  return x.shape[-1] == channels ? x : trace_.reshaped(x, {x.shape.numel() / channels, channels});
+}
 
 bool OnnxStep::holds_value(std::size_t port) const { return trace_.find(event_.ports[port]) != nullptr; }
-
-// The file's order is that of N,C,H,W: an image goes through N,H,W,C unless it has one pixel or one channel.
-OnnxValue OnnxStep::reshaped(const OnnxValue& from, const Shape& shape) {
-  if (from.shape == shape) return from;
-  const auto same_order = [](const Shape& s) { return !is_image(s) || s[1] * s[2] == 1 || s[3] == 1; };
-  if (from.shape[0] != shape[0]) {
-    refuse(fmt::format("it takes {} as {}, and only the first dimension may be the batch",
-                       to_string(from.shape), to_string(shape)));
-  }
-  std::string y = same_order(from.shape) ? from.name : node("Transpose", {from.name}, {{"perm", to_nhwc}});
-  const bool transpose = !same_order(shape);
-  std::vector<std::int64_t> dims = dims_of(shape);
-  dims[0] = 0;  // as it is: the batch
-  if (is_image(shape) && !transpose) dims = {0, shape[3], shape[1], shape[2]};
-  y = node("Reshape", {y, trace_.graph_.integers("shape", dims)});
-  return {transpose ? node("Transpose", {y}, {{"perm", to_nchw}}) : y, shape};
-}
 
 std::string OnnxStep::stored(std::size_t port, const std::string& name, const Tensor& tensor,
                              const Shape& shape, Layout layout) {

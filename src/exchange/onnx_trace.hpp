@@ -30,8 +30,8 @@ class OnnxTrace : public TraceSink {
   OnnxTrace& operator=(const OnnxTrace&) = delete;
 
   void add_input(const std::string& name, const Tensor& tensor);
-  /// Error where no primitive wrote the tensor as it is now.
-  OnnxValue value_of(const Tensor& tensor) const;
+  /// The result, in its own shape. Error where no primitive wrote the tensor as it is now.
+  std::string output(const Tensor& tensor);
   void record(const TraceEvent& event) override;
 
  private:
@@ -42,6 +42,8 @@ class OnnxTrace : public TraceSink {
   };
   /// Null where the bytes there are not those that a primitive wrote.
   const OnnxValue* find(const View& view) const;
+  /// Under another shape, by nodes where the file's order needs any.
+  OnnxValue reshaped(const OnnxValue& value, const Shape& shape);
 
   OnnxGraph& graph_;
   std::map<const void*, Written> written_;  // by address: the last to write there
@@ -62,9 +64,11 @@ class OnnxStep {
   }
   bool has(std::size_t port) const { return bool(event_.ports[port]); }
 
-  /// What an input port holds, in the shape it was made with; or in another, by nodes where the file's order needs any.
+  /// What an input port holds, in the shape it was made with, or in another.
   OnnxValue value(std::size_t port) const;
-  OnnxValue value(std::size_t port, const Shape& shape);
+  OnnxValue value(std::size_t port, const Shape& shape) { return trace_.reshaped(value(port), shape); }
+  /// The same where the primitive sees rows of so many channels: an image whose pixels they are stays one.
+  OnnxValue rows(std::size_t port, std::int64_t channels);
   /// Whether an input port holds a value, rather than a parameter or a constant.
   bool holds_value(std::size_t port) const;
   /// A parameter of the model as a constant of the file: `shape` is how it lies here, `layout` how it goes into the file.
@@ -88,7 +92,6 @@ class OnnxStep {
 
  private:
   const char* port_name(std::size_t port) const { return specs_[port].name; }
-  OnnxValue reshaped(const OnnxValue& value, const Shape& shape);
   std::string stored(std::size_t port, const std::string& name, const Tensor& tensor, const Shape& shape,
                      Layout layout);
 
