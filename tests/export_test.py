@@ -9,6 +9,7 @@ code 77.
 import glob
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -187,6 +188,26 @@ class ExportTest(unittest.TestCase):
         dims = {i.name: list(i.dims) for i in file.graph.initializer}
         self.assertEqual(dims["fundus.down4.conv.weight"], [512, 512, 3, 3])
         self.assertEqual(dims["vf.features.0.weight"], [64, 1, 3, 3])
+
+    @needs_onnxruntime
+    def test_snippet_of_the_documentation(self):
+        """It is run as it stands, beside a model and a photograph, and says what `predict` says."""
+        folder = self.path("run")
+        eyes = self.path("eyes")
+        self.expect(0, "data", "synth", eyes, "-n", "12", "--image-size", "50", "--seed", "3")
+        self.expect(0, "train", "--data", eyes, "--modalities", "fundus", "--image-size", "32x48", "--epochs", "1",
+                    "--folds", "3", "--output", folder)
+        self.expect(0, "export", "--run", folder, "--onnx", self.path("first.onnx"))
+        photograph = sorted(glob.glob(os.path.join(eyes, "fundus", "*")))[0]
+        shutil.copy(photograph, self.path("eye.jpg"))
+        with open(os.path.join(HERE, "..", "docs", "exchange.md")) as file:
+            snippet = file.read().split("```python\n")[1].split("```")[0]
+        said = subprocess.run([sys.executable, "-c", snippet], cwd=self.folder, check=True, capture_output=True,
+                              text=True).stdout
+        numbers = [float(n) for n in re.findall(r"float32\(([^)]*)\)", said)]
+        wanted = run("predict", "--run", folder, self.path("eye.jpg")).stdout.splitlines()[1].split(",")[2:]
+        self.assertEqual(len(numbers), 3, said)
+        np.testing.assert_allclose(numbers, [float(w) for w in wanted], atol=1e-5)
 
     def test_which_checkpoint_and_safetensors(self):
         folder, parts = self.a_run(), {}

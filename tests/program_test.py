@@ -297,6 +297,26 @@ class ProgramTest(unittest.TestCase):
         self.assertRegex(result.stderr, r"^fovea: [^\n]+; use --device cpu\n$")
         self.assertFalse(os.path.exists(self.path("on_device")))
 
+    def test_weights_of_another_number_of_classes(self):
+        weights, model = self.path("seven.safetensors"), ["--model", "resnet18"]
+        self.expect(0, "probe", *model, "--set", "classes=7", "--save-weights", weights)
+        result = self.expect(0, "train", "--data", self.data, *model, "--image-size", "32", "--epochs", "1", "--weights", weights,
+                             "--output", self.path("from_seven"), says="120 tensors loaded")
+        self.assertIn("\nthe last layer starts anew (2): fc.weight, fc.bias; the file is of 7 classes\n", result.stderr)
+        self.assertNotIn("missing", result.stderr)
+
+    def test_export(self):
+        onnx, weights = self.path("first.onnx"), self.path("first.safetensors")
+        self.expect(0, "export", "--run", self.run_folder, "--onnx", onnx, "--safetensors", weights, says="hm-vgg of 3 classes")
+        with open(onnx, "rb") as file:
+            self.assertIn(b"class_names", file.read())
+        arrays = []
+        for path in (weights, os.path.join(self.run_folder, "best.safetensors")):  # the headers differ in metadata
+            with open(path, "rb") as file:
+                file.seek(8 + struct.unpack("<Q", file.read(8))[0])
+                arrays.append(file.read())
+        self.assertTrue(arrays[0] == arrays[1])
+
     # ---- probe, gradcheck, kernels
 
     def test_probe(self):
