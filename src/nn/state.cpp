@@ -10,7 +10,6 @@
 #include <array>
 #include <functional>
 #include <map>
-#include <regex>
 #include <set>
 #include <span>
 #include <utility>
@@ -87,12 +86,20 @@ std::string line(const char* what, const std::vector<std::string>& names, const 
 
 constexpr std::string_view batch_count = "num_batches_tracked", auxiliary = "AuxLogits.";
 
-/// The name that a tensor of a file has today: torchvision's own renaming of DenseNet's old files.
+/// The name that a tensor of a file has today: torchvision's own renaming of DenseNet's old files, in which
+/// `denselayer1.norm.1.weight` stands for `denselayer1.norm1.weight`.
 std::string current_name(const std::string& name) {
-  static const std::regex old(
-      R"((.*denselayer\d+\.(?:norm|relu|conv))\.([12]\.(?:weight|bias|running_mean|running_var)))");
-  std::smatch parts;
-  return std::regex_match(name, parts, old) ? parts[1].str() + parts[2].str() : name;
+  constexpr std::string_view layer = "denselayer";
+  const std::size_t at = name.rfind(layer);
+  if (at == std::string::npos) return name;
+  const std::size_t dot = name.find_first_not_of("0123456789", at + layer.size());
+  for (const std::string_view old :
+       {".norm.1.", ".norm.2.", ".relu.1.", ".relu.2.", ".conv.1.", ".conv.2."}) {
+    if (dot != std::string::npos && name.compare(dot, old.size(), old) == 0) {
+      return std::string(name).erase(dot + old.size() - 3, 1);
+    }
+  }
+  return name;
 }
 
 using Entries = std::map<std::string, const SafetensorsEntry*, std::less<>>;
