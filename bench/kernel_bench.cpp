@@ -11,8 +11,8 @@
 // taken twice, the second after all others: the ratio of the two is the noise.
 //
 // Kernels of backend cudnn measure their plans while their outputs are compared, before they are timed; --plans does
-// only that. --record writes the fastest kernel of every problem (cold) to where the program looks for its defaults on this
-// device (kernels/cuda/kernel_record_file.hpp).
+// only that. --record keeps the fastest kernel of every problem (cold) where the program looks for its defaults on this
+// device (kernels/cuda/kernel_record_file.hpp); what stands there of other problems stays.
 #include <fmt/format.h>
 
 #include <cmath>
@@ -82,6 +82,10 @@ Options parse(int argc, char** argv) {
       fail_usage("kernel_bench does not know " + flag);
     }
   }
+  if (o.record && o.device != Device::cuda)
+    fail_usage("kernel_bench: --record keeps what is the fastest on a device; give --device cuda with it");
+  if (o.record && !o.kernel.empty())
+    fail_usage("kernel_bench: --record keeps the fastest of all kernels; leave --kernel out");
   return o;
 }
 
@@ -249,6 +253,9 @@ int run(int argc, char** argv) {
   const bool on_cuda = o.device == Device::cuda;
   const std::int64_t cache = on_cuda ? device_info().l2_bytes : std::int64_t{32} << 20;
   const double ceiling = copy_ceiling(o.device, on_cuda ? std::size_t{1} << 30 : std::size_t{64} << 20);
+  if (on_cuda) library::keep_copy_rate(ceiling);
+  if (o.record)
+    read_kernel_record(kernel_record_path(device_info().name), device_info().name);  // or stop now
   const std::string machine = on_cuda ? to_string(device_info()) : "cpu";
   fmt::print("{}; copy ceiling {:.1f} GB/s\n", machine, ceiling * 1e-9);
 
@@ -289,9 +296,9 @@ int run(int argc, char** argv) {
   if (o.plans) return wrong ? 1 : 0;
   if (rows.empty() && !wrong) fail("kernel_bench: no kernel matches");
   if (o.record) {
-    const std::string device = on_cuda ? device_info().name : "cpu";
-    write_kernel_record(kernel_record_path(device), record_of(rows, device));
-    fmt::print("record: {}\n", kernel_record_path(device));
+    const std::string path = kernel_record_path(device_info().name);
+    add_to_kernel_record(path, record_of(rows, device_info().name));
+    fmt::print("record: {}\n", path);
   }
   if (!o.json.empty()) {
     nlohmann::ordered_json list = nlohmann::ordered_json::array();

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "cases/case.hpp"
@@ -63,6 +64,58 @@ std::string limits(const Support& s) {
   return text;
 }
 
+// What dispatch() takes for the cases of this op: most of those in f32, else in f64. -1: nothing.
+struct Default {
+  std::ptrdiff_t row = -1;
+  std::string_view reason;
+};
+
+Default default_of(const Primitive& primitive, Device device) {
+  std::map<std::ptrdiff_t, std::map<std::string_view, int>>
+      chosen;  // of each row, how often for which reason
+  for (const Dtype dtype : float_types) {
+    if (!chosen.empty()) break;
+    for (const cases::PrimitiveCase& c : cases::primitive_cases()) {
+      if (c.primitive != &primitive) continue;
+      const auto problem = c.problem(dtype);
+      try {
+        const Kernel& k = selection().choose(primitive, problem.get(), device);
+        ++chosen[&k - primitive.kernels.data()][selection().reason(primitive, problem.get(), device)];
+      } catch (const Error&) {
+        continue;  // a forced kernel, or a device without kernels for this op
+      }
+    }
+  }
+  Default most;
+  int times = 0;
+  for (const auto& [row, reasons] : chosen) {
+    int all = 0;
+    for (const auto& [reason, n] : reasons) all += n;
+    if (all <= times) continue;
+    times = all;
+    const auto usual = std::max_element(reasons.begin(), reasons.end(),
+                                        [](const auto& a, const auto& b) { return a.second < b.second; });
+    most = {row, usual->first};
+  }
+  return most;
+}
+
+// Why a row is the default, or where it stands beside it.
+std::string reason_of(const std::vector<Row>& rows, std::ptrdiff_t row, const Default& taken, Device device) {
+  const auto runs_here = [&](const Row& r) { return device_of(r.kernel->backend) == device; };
+  if (row == taken.row) {
+    const bool first = std::find_if(rows.begin(), rows.end(), runs_here) - rows.begin() == row;
+    const bool passed = !first && taken.reason == "first in the table";
+    return std::string(passed ? "first that takes most problems" : taken.reason);
+  }
+  const Row& here = rows[static_cast<std::size_t>(row)];
+  if (!runs_here(here)) return fmt::format("runs on {}", name_of(device_of(here.kernel->backend)));
+  if (taken.row < 0) return "";
+  if (taken.reason == "fastest on record") return "not the fastest on record";
+  if (row < taken.row) return "before it where it can be used";
+  return fmt::format("after {}", rows[static_cast<std::size_t>(taken.row)].kernel->name);
+}
+
 std::vector<Row> rows_of(const Primitive& primitive, Device device) {
   std::vector<Row> rows;
   std::string why_not;
@@ -72,45 +125,14 @@ std::vector<Row> rows_of(const Primitive& primitive, Device device) {
     rows.push_back({&primitive, &k, available, false, available ? "" : why_not,
                     available && device_of(k.backend) == Device::cuda ? device_note() : ""});
   }
-  // The default is what dispatch() would take for the cases of this op: most of those in f32, else in f64.
-  std::vector<int> chosen(rows.size());
-  for (const Dtype dtype : float_types) {
-    if (std::any_of(chosen.begin(), chosen.end(), [](int n) { return n > 0; })) break;
-    for (const cases::PrimitiveCase& c : cases::primitive_cases()) {
-      if (c.primitive != &primitive) continue;
-      try {
-        const Kernel& k = selection().choose(primitive, c.problem(dtype).get(), device);
-        ++chosen[static_cast<std::size_t>(&k - primitive.kernels.data())];
-      } catch (const Error&) {
-        continue;  // a forced kernel, or a device without kernels for this op
-      }
-    }
-  }
-  const auto most = std::max_element(chosen.begin(), chosen.end());
-  const Row* taken = nullptr;
-  if (most != chosen.end() && *most > 0) {
-    Row& row = rows[static_cast<std::size_t>(most - chosen.begin())];
-    row.is_default = true;
-    taken = &row;
-  }
-  for (Row& row : rows) {
+  const Default taken = default_of(primitive, device);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    Row& row = rows[i];
+    const auto place = static_cast<std::ptrdiff_t>(i);
+    row.is_default = place == taken.row;
     if (!row.available) continue;
     const std::string limit = limits(support_of(primitive, *row.kernel));
-    std::string reason;
-    if (row.is_default) {
-      reason = std::string(selection().reason(primitive, device));
-      const bool first = &row == &*std::find_if(rows.begin(), rows.end(), [&](const Row& r) {
-        return device_of(r.kernel->backend) == device;
-      });
-      if (!first && reason == "first in the table") reason = "first that takes most problems";
-    } else if (device_of(row.kernel->backend) != device) {
-      reason = fmt::format("runs on {}", name_of(device_of(row.kernel->backend)));
-    } else if (taken != nullptr && selection().reason(primitive, device) == "fastest on record") {
-      reason = "not the fastest on record";
-    } else if (taken != nullptr) {
-      reason = &row > taken ? fmt::format("after {}", taken->kernel->name)
-                            : std::string("before it where it can be used");
-    }
+    const std::string reason = reason_of(rows, place, taken, device);
     std::vector<std::string_view> parts{reason, limit, row.where};
     std::erase(parts, "");
     row.why = fmt::format("{}", fmt::join(parts, "; "));
@@ -202,7 +224,8 @@ std::vector<PlanRow> plan_rows(const std::vector<PlanFile>& files,
           std::any_of(wanted.begin(), wanted.end(), [&](const Primitive* p) { return entry.op == p->name; });
       if (!asked) continue;
       const std::optional<std::size_t> chosen = chosen_plan(entry, plan_limits());
-      const double floor = floor_us(entry, {.copy_bytes_per_s = file.copy_bytes_per_s()});
+      const double rate = file.copy_bytes_per_s();
+      const double floor = rate > 0 ? floor_us(entry, {.copy_bytes_per_s = rate}) : 0;
       for (std::size_t i = 0; i < entry.plans.size(); ++i) {
         const PlanRecord& plan = entry.plans[i];
         const std::string note =

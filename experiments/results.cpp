@@ -14,9 +14,9 @@
 #include "eval/epoch_log.hpp"
 #include "eval/plots.hpp"
 #include "eval/report.hpp"
+#include "kernels/runtime/atomic_file.hpp"
 #include "kernels/runtime/device_info.hpp"
 #include "kernels/runtime/memory.hpp"
-#include "nn/atomic_file.hpp"
 #include "version.hpp"
 
 namespace fovea {

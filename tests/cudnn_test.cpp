@@ -29,7 +29,7 @@ constexpr const char* h200 =
 
 // A graph without plans here may have some on the device.
 struct Validated : PlannedOp {
-  std::vector<PlanInfo> all{PlanInfo{"validated", "", 0, true, false, false, false}};
+  std::vector<PlanInfo> all{PlanInfo{"validated", "", 0, true, false, false}};
   std::span<const PlanInfo> plans() const override { return all; }
   void build(std::size_t) override {}
   void run(std::size_t, std::span<void* const>, void*, Stream) override { fail("there is no device"); }
@@ -117,7 +117,7 @@ TEST_F(CudnnTest, NamesEnginesAndKnobs) {
   EXPECT_THROW(op->run(0, nothing, nullptr, {}), Error);
 }
 
-// The documented fusions that no kernel here uses, since no engine takes them in bf16 or f32, are valid graphs all the same.
+// The documented fusions that no kernel here uses, since none is documented for bf16 or f32, are valid graphs all the same.
 TEST_F(CudnnTest, BuildsTheDocumentedFusions) {
   const GraphShape x{8, 64, 56, 56}, w{128, 64, 3, 3}, y{8, 128, 56, 56}, c = per_channel(128);
   const GraphWindow window{.window = {1, 1}, .stride = {1, 1}, .pad = {1, 1}, .dilation = {1, 1}};

@@ -181,5 +181,28 @@ TEST(Shadow, IsTheParameterInBf16) {
   }
 }
 
+TEST_F(EmulatedTest, AnImagesWeightKeepsItsCopyInBf16) {
+  ImageLinear layer(2, 3, 4, 5, Init::normal, Dtype::f32);
+  layer.initialise(6);
+  layer.to(Device::cuda);
+  Optimizer optimizer(layer.parameters(), {});
+  const Tensor w = layer.parameters()[0].tensor;
+  const Tensor x = cases::random_tensor({7, 2, 3, 4}, 1, Dtype::f32).to(Dtype::bf16).to(Device::cuda);
+  const auto step = [&] {
+    optimizer.zero_grad();
+    const Tensor y = layer.forward(x, Activation::relu);
+    y.backward(Tensor::full(y.shape(), 1, Dtype::bf16, Device::cuda));
+    optimizer.step(0.1);
+  };
+  step();
+  ASSERT_TRUE(bool(w.kept_shadow()));
+  EXPECT_EQ(w.grad().shape(), w.shape());
+  EXPECT_EQ(w.grad().dtype(), Dtype::f32);
+  EXPECT_EQ(w.kept_shadow().to_doubles(), w.to(Dtype::bf16).to_doubles()) << "the optimizer wrote it";
+  const std::uint32_t version = w.kept_shadow().storage()->version;
+  step();
+  EXPECT_EQ(w.kept_shadow().storage()->version, version + 1) << "by the optimizer alone";
+}
+
 }  // namespace
 }  // namespace fovea

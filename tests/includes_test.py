@@ -10,7 +10,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 SRC = ROOT / "src"
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
 
-# What each room may include besides itself.
+# What each room may include besides itself: rooms, and single headers.
 BELOW_OPS = {"simt", "kernels/runtime", "kernels/cpu", "kernels/cuda"}
 AUTOGRAD = {"autograd", "kernels/runtime"}
 ROOMS = {
@@ -21,7 +21,8 @@ ROOMS = {
     "nn": AUTOGRAD | {"ops", "kernels/cpu"},
     "models": AUTOGRAD | {"nn"},
     "exchange": AUTOGRAD | {"ops", "nn", "models"},
-    "data": AUTOGRAD | {"nn", "models"},
+    # The loader augments one image after another as the op does batches: the arithmetic of a pixel stands in the op.
+    "data": AUTOGRAD | {"nn", "models", "kernels/augment/augment.hpp"},
     "eval": AUTOGRAD | {"nn", "models"},
 }
 
@@ -46,18 +47,22 @@ def is_op(room):
     return room.startswith("kernels/") and room not in BELOW_OPS
 
 
+def declares_primitives(path):
+    return "extern const PrimitiveOf<" in (SRC / path).read_text()
+
+
 def allowed(file, room, target, target_path):
     if target == room or target in BELOW_OPS and (is_op(room) or room == "autograd"):
         return True
     if is_op(room):  # a sibling op only where the op is composed of siblings
         return is_op(target) and file.name.endswith("_composed.cpp")
-    if room == "autograd":  # an op's own header <op>/<op>.hpp, never its kernels
-        return is_op(target) and target_path == f"{target}/{target.split('/')[1]}.hpp"
+    if room == "autograd":  # an op's header of primitives, as <op>/<op>.hpp, never its kernels
+        return is_op(target) and declares_primitives(target_path)
     if room == "kernels":  # the one list
         return is_op(target) or target in BELOW_OPS
     if "ops" in ROOMS.get(room, ()) and is_op(target):
-        return target_path == f"{target}/{target.split('/')[1]}.hpp"
-    return target in ROOMS.get(room, ())
+        return declares_primitives(target_path)
+    return not ROOMS.get(room, set()).isdisjoint({target, target_path})
 
 
 def problems_of(file):

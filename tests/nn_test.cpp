@@ -8,6 +8,7 @@
 #include <map>
 #include <numeric>
 
+#include "cases/case.hpp"
 #include "kernels/runtime/error.hpp"
 #include "nn/init.hpp"
 #include "nn/layers.hpp"
@@ -189,6 +190,30 @@ TEST(Module, PytorchInitDrawsTheBiasToo) {
   fc.initialise(1);
   EXPECT_GT(moments_of(fc.bias()).largest, 0.25);
   EXPECT_LE(moments_of(fc.bias()).largest, 0.5);
+}
+
+TEST(ImageLinear, IsLinearOfReshapedTensors) {
+  ImageLinear layer(2, 3, 4, 5, Init::normal, Dtype::f64);
+  layer.initialise(6);
+  const Tensor w = layer.parameters()[0].tensor, b = layer.parameters()[1].tensor;
+  Tensor x = cases::random_tensor({7, 2, 3, 4}, 1);
+  x.set_requires_grad(true);
+  const Tensor dy = cases::random_tensor({7, 5}, 2);
+  const auto run = [&](const std::function<Tensor()>& forward) {
+    for (Tensor t : {x, w, b}) t.zero_grad();
+    const Tensor y = forward();
+    y.backward(dy);
+    EXPECT_EQ(x.grad().shape(), x.shape());
+    EXPECT_EQ(w.grad().shape(), w.shape());
+    return std::vector{y.to_doubles(), x.grad().to_doubles(), w.grad().to_doubles(), b.grad().to_doubles()};
+  };
+  for (const Activation activation : {Activation::none, Activation::relu}) {
+    EXPECT_EQ(run([&] { return layer.forward(x, activation); }),
+              run([&] { return linear(reshape(x, {7, 24}), reshape(w, {5, 24}), b, activation); }));
+  }
+  EXPECT_NE(message_of([&] { layer.forward(cases::random_tensor({7, 3, 2, 4}, 1)); })
+                .find("x of N,H,W,C and w of out,H,W,C, got 7x3x2x4 and 5x2x3x4"),
+            std::string::npos);
 }
 
 TEST(BatchNorm2d, CountsBatchesInTrainingOnly) {

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <set>
 #include <sstream>
 
 #include "kernels/conv2d/kernels.hpp"
@@ -22,6 +23,7 @@
 #include "kernels/norm/kernels.hpp"
 #include "kernels/pool/kernels.hpp"
 #include "kernels/runtime/error.hpp"
+#include "kernels/runtime/memory.hpp"
 #include "kernels/runtime/storage.hpp"
 
 namespace fovea {
@@ -163,6 +165,18 @@ TEST(LibraryAnswerTest, MissingAndOldLibrariesAreOneSentence) {
   EXPECT_EQ(sentence_of(a), "");
 }
 
+TEST(LibraryAnswerTest, LibrariesAreLookedForByNameAndInAFolder) {
+  LibraryAnswer a;
+  a.file = "libm.so.6";
+  EXPECT_NE(load_library(a, "/nowhere"), nullptr);
+  EXPECT_TRUE(a.loaded && a.failure.empty());
+  a.file = "libnot-there.so.1";
+  EXPECT_EQ(load_library(a, "/nowhere"), nullptr);
+  EXPECT_FALSE(a.loaded);
+  EXPECT_EQ(a.failure.find("libnot-there.so.1: cannot open"), 0u)
+      << "what the loader said first: " << a.failure;
+}
+
 // ---- the choice under limits
 
 PlanRecord plan(const char* engine, double us, std::int64_t workspace = 0) {
@@ -209,10 +223,19 @@ TEST(PlanChoiceTest, WhyAPlanIsLeftOut) {
 
 struct RecordedTimer : PlanTimer {
   std::map<std::size_t, double> us;
+  std::set<std::size_t> too_large, untimed;
+  bool device_lost = false;
   std::vector<std::size_t> asked;
-  PlanTime time(std::size_t i) override {
+  void try_out(std::size_t i) override {
     asked.push_back(i);
+    if (too_large.contains(i)) throw OutOfMemory(MemoryRequest{});
     if (!us.contains(i)) fail("does not run");
+  }
+  void check_device() override {
+    if (device_lost) fail("illegal memory access, raised by a kernel that ran before this call");
+  }
+  PlanTime time(std::size_t i) override {
+    if (untimed.contains(i)) fail("the capture failed");
     return {us[i], us[i] - 1, us[i] + 1};
   }
 };
@@ -234,6 +257,33 @@ TEST(PlanChoiceTest, OnlyWhatIsAllowedAndUnknownIsMeasured) {
   e.plans[1].pinned = true;
   e.plans[0].time.reset();
   EXPECT_FALSE(must_measure(e, {})) << "a pinned plan needs no comparison";
+}
+
+TEST(PlanChoiceTest, OnlyWhatAPlanItselfCannotDoIsNotedAsItsFailure) {
+  PlanEntry e{"op", "p", 0, 0, {plan("a", 0), plan("b", 0), plan("c", 0), plan("d", 0)}};
+  RecordedTimer timer;
+  timer.us = {{0, 5}, {1, 4}, {2, 3}};
+  timer.too_large = {1};
+  timer.untimed = {2};
+  EXPECT_EQ(message_of([&] { std::rethrow_exception(measure_plans(e, {}, timer)); }), "the capture failed");
+  EXPECT_EQ(e.plans[1], plan("b", 0)) << "there may be memory another time";
+  EXPECT_EQ(e.plans[2], plan("c", 0));
+  EXPECT_EQ(e.plans[3].failure, "does not run");
+  EXPECT_EQ(chosen_plan(e, {}), 0u);
+  timer.too_large.clear();
+  timer.untimed.clear();
+  EXPECT_FALSE(measure_plans(e, {}, timer));
+  EXPECT_EQ(chosen_plan(e, {}), 2u);
+}
+
+TEST(PlanChoiceTest, WhatALostDeviceSaysIsNoFailureOfAPlan) {
+  PlanEntry e{"op", "p", 0, 0, {plan("a", 0), plan("b", 0)}};
+  RecordedTimer timer;
+  timer.device_lost = true;
+  EXPECT_EQ(message_of([&] { measure_plans(e, {}, timer); }),
+            "illegal memory access, raised by a kernel that ran before this call");
+  EXPECT_EQ(timer.asked, std::vector<std::size_t>{0}) << "and no more is tried";
+  EXPECT_EQ(e.plans[0], plan("a", 0));
 }
 
 TEST(PlanChoiceTest, NewPlansOfALibraryKeepWhatIsKnownOfTheOld) {
@@ -267,7 +317,7 @@ PlanEntry entry(const char* problem = "p") {
   e.plans[0].info.knobs = "tile_size=3";
   e.plans[0].pinned = true;
   e.plans[1].failure = "cuDNN says no";
-  e.plans[2].info.compiles = true;
+  e.plans[2].info.approximate = true;
   return e;
 }
 
@@ -295,6 +345,75 @@ TEST_F(PlanTest, TwoProcessesDoNotLoseEachOthersPlans) {
   other.put(entry("b"));
   other.save();
   EXPECT_EQ(PlanFile(path("plans.json"), here).entries().size(), 2u);
+}
+
+TEST_F(PlanTest, APinAddedOnDiskBetweenTwoSavesSurvives) {
+  PlanEntry unpinned = entry("a");
+  unpinned.plans[0].pinned = false;
+  PlanFile mine(path("plans.json"), here);
+  mine.put(unpinned);
+  mine.save();
+  PlanEntry pinned = unpinned;
+  pinned.plans[2].pinned = true;
+  std::string text = read("plans.json");
+  const std::string engine = "\"engine\": \"eng3\"";
+  write("plans.json", text.replace(text.find(engine), engine.size(), engine + ", \"pinned\": true"));
+  mine.put(entry("b"));
+  mine.save();
+  EXPECT_EQ(*PlanFile(path("plans.json"), here).find("conv2d.forward", "a"), pinned);
+  EXPECT_EQ(*mine.find("conv2d.forward", "a"), pinned) << "and counts here from now on";
+  unpinned.plans[0].time = PlanTime{7, 7, 7};
+  mine.put(unpinned);
+  mine.save();
+  pinned.plans[0].time = PlanTime{7, 7, 7};
+  EXPECT_EQ(*PlanFile(path("plans.json"), here).find("conv2d.forward", "a"), pinned);
+}
+
+TEST_F(PlanTest, APinTakenOffOnDiskIsNotPutBack) {
+  PlanFile mine(path("plans.json"), here);
+  mine.put(entry("a"));
+  mine.save();
+  std::string text = read("plans.json");
+  const std::string pinned = "\"pinned\": true";
+  write("plans.json", text.replace(text.find(pinned), pinned.size(), "\"pinned\": false"));
+  mine.put(entry("a"));
+  mine.save();
+  EXPECT_FALSE(PlanFile(path("plans.json"), here).find("conv2d.forward", "a")->plans[0].pinned);
+}
+
+TEST_F(PlanTest, WhatAnotherProcessMeasuredOfTheSameProblemIsKept) {
+  PlanFile one(path("plans.json"), here), other(path("plans.json"), here);
+  PlanEntry narrow = entry("a"), wide = entry("a");
+  narrow.plans[2].time.reset();
+  wide.plans[0].time.reset();
+  wide.plans.push_back(plan("gone", 1));
+  wide.plans[3].pinned = true;
+  other.put(wide);
+  other.save();
+  one.put(narrow);
+  one.save();
+  const PlanFile file(path("plans.json"), here);
+  const std::vector<PlanRecord>& plans = file.find("conv2d.forward", "a")->plans;
+  EXPECT_EQ(plans[0].time, narrow.plans[0].time);
+  EXPECT_EQ(plans[2].time, wide.plans[2].time);
+  ASSERT_EQ(plans.size(), 4u) << "a pin is the user's, whatever is offered here";
+  EXPECT_TRUE(plans[3].pinned);
+}
+
+TEST_F(PlanTest, AFileThatWasDamagedSinceIsPutAside) {
+  PlanFile mine(path("plans.json"), here);
+  mine.put(entry("a"));
+  mine.save();
+  write("plans.json", "{");
+  mine.put(entry("b"));
+  EXPECT_TRUE(contains(mine.save(), "it is kept as " + path("plans.json") + ".bad"));
+  EXPECT_EQ(read("plans.json.bad"), "{");
+  EXPECT_EQ(PlanFile(path("plans.json"), here).entries().size(), 2u);
+  write("plans.json", "}");
+  EXPECT_NE(mine.reload(), "");
+  EXPECT_EQ(mine.save(), "") << "nothing lies there any more";
+  EXPECT_EQ(PlanFile(path("plans.json"), here).entries().size(), 2u)
+      << "what was known is written all the same";
 }
 
 TEST_F(PlanTest, FilesThatCannotBeUsedAreOneSentence) {
@@ -393,7 +512,7 @@ TEST_F(PlanTest, AFolderThatCannotBeWrittenIsOneSentence) {
 }
 
 TEST_F(PlanTest, Names) {
-  EXPECT_EQ(plan_path(here), path("plans-NVIDIA-H200-cudnn-9.19.0.json"));
+  EXPECT_EQ(plan_path(here), path("plans-NVIDIA-H200-cudnn-9.19.0-cublaslt-13.1.0.json"));
   EXPECT_EQ(file_name_of(" a/../b "), "a-..-b");
   EXPECT_EQ(file_name_of("//"), "unknown");
   ::unsetenv("FOVEA_PLAN_CACHE");
@@ -417,9 +536,9 @@ struct StandInOp : PlannedOp {
 };
 
 struct StandIn : library::Source {
-  std::vector<PlanInfo> offered{{"slow", "", 0, true, false, false, false},
-                                {"fast", "tile=1", 64, true, false, false, true},
-                                {"random", "", 0, false, false, false, false}};
+  std::vector<PlanInfo> offered{{"slow", "", 0, true, false, false},
+                                {"fast", "tile=1", 64, true, false, false},
+                                {"random", "", 0, false, false, false}};
   std::string why;
   std::string invalid;  // a text that the library refuses
   std::string broken;   // an engine that cannot be built
@@ -495,6 +614,49 @@ TEST_F(LibraryTest, MeasuresOnceAndKeepsIt) {
             "conv2d.forward: got 2 tensors, the plan needs 3");
 }
 
+TEST_F(LibraryTest, WhatAnotherProcessHasMeasuredSinceIsNotMeasuredAgain) {
+  std::vector<char> bytes(4096);
+  const std::vector<void*> tensors(3, bytes.data());
+  library::Operation op(small_graph());
+  EXPECT_TRUE(op.is_supported()) << "the file is read, and knows nothing";
+  PlanFile other(plan_path(library_.header()), library_.header());
+  PlanEntry e{"conv2d.forward", small_graph().text(), 0, 0, {}};
+  for (const PlanInfo& info : library_.offered) e.plans.push_back({info, PlanTime{5, 5, 5}, "", false});
+  e.plans[0].time = PlanTime{1, 1, 1};
+  other.put(e);
+  other.save();
+  op.run(tensors, {});
+  EXPECT_EQ(measured_, 0);
+  EXPECT_EQ(library_.ran, std::vector<std::string>{"slow"}) << "as its times say";
+}
+
+TEST_F(LibraryTest, WithoutMemoryForAnyPlanTheUserIsToldSo) {
+  std::vector<char> bytes(4096);
+  const std::vector<void*> tensors(3, bytes.data());
+  library::set_timer([](PlannedOp&, std::size_t) -> PlanTime { throw OutOfMemory(MemoryRequest{}); });
+  library::Operation op(small_graph());
+  EXPECT_THROW(op.run(tensors, {}), OutOfMemory);
+  const PlanFile file(plan_path(library_.header()), library_.header());
+  for (const PlanRecord& p : file.entries().at(0).plans) EXPECT_TRUE(!p.time && p.failure.empty());
+  library::set_timer([](PlannedOp&, std::size_t) -> PlanTime { return {1, 1, 1}; });
+  op.run(tensors, {});
+  EXPECT_EQ(library_.ran, std::vector<std::string>{"slow"});
+}
+
+TEST_F(LibraryTest, TheCopyRateIsKeptWithThePlans) {
+  library_.why = "cuDNN is not here";
+  library::keep_copy_rate(3e12);
+  EXPECT_FALSE(fs::exists(plan_path(library_.header())));
+  library_.why.clear();
+  library::keep_copy_rate(4e12);
+  std::vector<char> bytes(4096);
+  library::Operation op(small_graph());
+  op.run(std::vector<void*>(3, bytes.data()), {});
+  const PlanFile file(plan_path(library_.header()), library_.header());
+  EXPECT_EQ(file.copy_bytes_per_s(), 4e12);
+  EXPECT_EQ(file.entries().size(), 1u);
+}
+
 TEST_F(LibraryTest, PinnedPlansWin) {
   PlanFile file(plan_path(library_.header()), library_.header());
   PlanEntry e{"conv2d.forward", small_graph().text(), 0, 0, {}};
@@ -513,12 +675,12 @@ TEST_F(LibraryTest, UnmeasuredTheFirstThatBuildsIsTaken) {
   const std::vector<void*> tensors(3, bytes.data());
   set_plan_limits({.workspace = 10, .measure = false});
   library_.broken = "slow";
-  library_.offered.push_back({"third", "", 0, true, false, false, false});
+  library_.offered.push_back({"third", "", 0, true, false, false});
   library::Operation op(small_graph());
   op.run(tensors, {});
   EXPECT_EQ(library_.ran, std::vector<std::string>{"third"});
   EXPECT_EQ(measured_, 0);
-  EXPECT_TRUE(library::plan_file().entries().empty()) << "and nothing is kept";
+  EXPECT_FALSE(fs::exists(plan_path(library_.header()))) << "and nothing is kept";
   set_plan_limits({.workspace = 10});
   library_.broken.clear();
   library::Operation measured(small_graph());
@@ -547,7 +709,7 @@ TEST_F(LibraryTest, WhatCannotRunSaysWhy) {
   EXPECT_FALSE(none.is_supported());
   EXPECT_TRUE(contains(message_of([&] { none.run(tensors, {}); }),
                        "conv2d.forward: the library has no plan for x bf16"));
-  library_.offered = {{"large", "", std::int64_t{2} << 30, true, false, false, false}};
+  library_.offered = {{"large", "", std::int64_t{2} << 30, true, false, false}};
   library::Operation large(small_graph());
   EXPECT_FALSE(large.is_supported());
   EXPECT_EQ(message_of([&] { large.run(tensors, {}); }),
@@ -646,7 +808,7 @@ TEST_F(PlanTest, KernelRecordsComeBackAndAnswer) {
                  {"ham.forward", "bf16", "composed", 1 << 10, 1}};
   const std::string file = kernel_record_path(record.device);
   EXPECT_EQ(file, path("kernels-NVIDIA-H200.json"));
-  write_kernel_record(file, record);
+  add_to_kernel_record(file, record);
   EXPECT_EQ(read_kernel_record(file, record.device).rows, record.rows);
   EXPECT_EQ(record.fastest("ham.forward", "bf16", 1e9), "cluster");
   EXPECT_EQ(record.fastest("ham.forward", "bf16", 1), "composed");
@@ -656,14 +818,43 @@ TEST_F(PlanTest, KernelRecordsComeBackAndAnswer) {
   EXPECT_TRUE(contains(message_of([&] { read_kernel_record(file, "other"); }),
                        "it is of NVIDIA H200, and here is other"));
   EXPECT_TRUE(read_kernel_record(path("none.json"), "d").rows.empty());
-  record.rows.push_back(record.rows[0]);
-  write_kernel_record(file, record);
+  std::string text = read("kernels-NVIDIA-H200.json");
+  write("kernels-NVIDIA-H200.json", text.replace(text.find("1024.0"), 6, "1048576.0"));
   EXPECT_TRUE(
-      contains(message_of([&] { read_kernel_record(file, record.device); }), "row 2 is of the same problem"));
+      contains(message_of([&] { read_kernel_record(file, record.device); }), "row 1 is of the same problem"));
   std::string complaint;
   load_kernel_record(record.device, complaint);
   EXPECT_TRUE(contains(complaint, "kernels are chosen by the order of their tables"));
   EXPECT_TRUE(kernel_record().rows.empty());
+}
+
+TEST_F(PlanTest, ARecordOfAFewProblemsLeavesTheOthers) {
+  const KernelRecord::Row ham{"ham.forward", "bf16", "cluster", 1 << 20, 5},
+      conv{"conv2d.forward", "bf16", "tiled", 1 << 20, 5};
+  const std::string file = kernel_record_path("d");
+  add_to_kernel_record(file, {"d", {ham, conv}});
+  KernelRecord::Row faster = ham, larger = ham;
+  faster.kernel = "two_pass";
+  faster.median_us = 4;
+  larger.bytes *= 2;
+  add_to_kernel_record(file, {"d", {larger, faster}});
+  EXPECT_EQ(read_kernel_record(file, "d").rows, (std::vector<KernelRecord::Row>{conv, larger, faster}));
+  EXPECT_TRUE(contains(message_of([&] { add_to_kernel_record(file, {"e", {}}); }), "and here is e"));
+  EXPECT_EQ(read_kernel_record(file, "d").rows.size(), 3u) << "and it stays";
+}
+
+TEST_F(PlanTest, RecordsAreFoundInAnyOrder) {
+  set_kernel_record({"d",
+                     {{"ham.forward", "f32", "a", 1, 1},
+                      {"add.forward", "f32", "b", 1, 1},
+                      {"ham.forward", "bf16", "c", 1, 1},
+                      {"ham.backward", "f32", "d", 1, 1}}});
+  EXPECT_EQ(kernel_record().fastest("ham.forward", "f32", 1), "a");
+  EXPECT_EQ(kernel_record().fastest("add.forward", "f32", 1), "b");
+  EXPECT_EQ(kernel_record().fastest("ham.forward", "bf16", 1), "c");
+  EXPECT_EQ(kernel_record().fastest("ham.backward", "f32", 1), "d");
+  EXPECT_EQ(kernel_record().fastest("ham.backward", "bf16", 1), "");
+  EXPECT_TRUE(kernel_record().knows("add.forward") && !kernel_record().knows("ham"));
 }
 
 struct Toy {
@@ -689,11 +880,14 @@ TEST_F(PlanTest, TheFastestOnRecordIsTheDefault) {
     return std::string_view(s.choose(toy, &problem, device).name);
   };
   EXPECT_EQ(chosen(p), "first");
-  EXPECT_EQ(s.reason(toy, Device::cuda), "first in the table");
+  EXPECT_EQ(s.reason(toy, &p, Device::cuda), "first in the table");
   set_kernel_record({"d", {{"toy.forward", "f32", "second", 40, 1}}});
   EXPECT_EQ(chosen(p), "second");
-  EXPECT_EQ(s.reason(toy, Device::cuda), "fastest on record");
-  EXPECT_EQ(s.reason(toy, Device::cpu), "first in the table");
+  EXPECT_EQ(s.reason(toy, &p, Device::cuda), "fastest on record");
+  EXPECT_EQ(s.reason(toy, &p, Device::cpu), "first in the table");
+  const Toy large{.count = 1000}, wide{.dtype = Dtype::f64};
+  EXPECT_EQ(s.reason(toy, &large, Device::cuda), "first in the table") << "which the record did not choose";
+  EXPECT_EQ(s.reason(toy, &wide, Device::cuda), "first in the table");
   EXPECT_EQ(chosen(p, Device::cpu), "host") << "a record is of a device";
   EXPECT_EQ(chosen({.count = 1000}), "first") << "it does not support that one";
   EXPECT_EQ(chosen({.dtype = Dtype::f64}), "first") << "nothing is recorded";
@@ -702,6 +896,7 @@ TEST_F(PlanTest, TheFastestOnRecordIsTheDefault) {
   s.clear();
   set_kernel_record({"d", {{"toy.forward", "f32", "gone", 40, 1}}});
   EXPECT_EQ(chosen(p), "first");
+  EXPECT_EQ(s.reason(toy, &p, Device::cuda), "first in the table");
   s.force(toy, "second");
   set_kernel_record({"d", {{"toy.forward", "f32", "first", 40, 1}}});
   EXPECT_EQ(chosen(p), "second");

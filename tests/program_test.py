@@ -380,7 +380,7 @@ class ProgramTest(unittest.TestCase):
     def test_ledger_of_plans(self):
         folder = os.path.join(self.root, "plans")
         os.makedirs(folder, exist_ok=True)
-        plan = {"knobs": "tile_size=1", "deterministic": True, "tf32": False, "approximate": False, "compiles": False}
+        plan = {"knobs": "tile_size=1", "deterministic": True, "tf32": False, "approximate": False}
         times = {"median_us": 20.0, "p10_us": 19.0, "p90_us": 22.0}
         problem = {"op": "conv2d.forward", "problem": "x bf16 1x1x1x1", "flops": 790e7, "bytes": 4e6, "plans": [
             {"engine": "eng1", "workspace": 0, **plan, **times},
@@ -388,9 +388,9 @@ class ProgramTest(unittest.TestCase):
             {"engine": "eng3", "workspace": 0, **plan, "failure": "no kernel"}]}
         whole = {"format": "fovea plans", "version": 1, "device": "D", "cudnn": "9.19.0", "cublaslt": "13.1.0",
                  "copy_bytes_per_s": 4e12, "problems": [problem]}
-        with open(os.path.join(folder, "plans-D-cudnn-9.19.0.json"), "w") as file:
+        with open(os.path.join(folder, "plans-D-cudnn-9.19.0-cublaslt-13.1.0.json"), "w") as file:
             json.dump(whole, file)
-        with open(os.path.join(folder, "plans-E-cudnn-9.19.0.json"), "w") as file:
+        with open(os.path.join(folder, "plans-E-cudnn-9.19.0-cublaslt-13.1.0.json"), "w") as file:
             file.write('{"format": ')
         os.environ["FOVEA_PLAN_CACHE"] = folder
         try:
@@ -405,6 +405,11 @@ class ProgramTest(unittest.TestCase):
             table = self.expect(0, "kernels", "--plans").stdout
             self.assertIn("conv2d.forward: x bf16 1x1x1x1", table)
             self.assertIn("50.0 %", table)
+            del whole["copy_bytes_per_s"]
+            with open(os.path.join(folder, "plans-D-cudnn-9.19.0-cublaslt-13.1.0.json"), "w") as file:
+                json.dump(whole, file)
+            unread = json.loads(self.expect(0, "kernels", "--plans", "--json").stdout)
+            self.assertNotIn("floor_share", unread[0], "without the copy rate there is no floor")
             none = self.expect(0, "kernels", "ham", "--plans")
             self.assertEqual(none.stdout, "")
             self.assertIn("no plans in", none.stderr)

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "autograd/functions.hpp"
 #include "cases/case.hpp"
@@ -318,6 +319,19 @@ TEST_F(Memory, LimitIsKeptAndSaid) {
   }
   set_memory_limit(Device::cpu, 0);
   EXPECT_NO_THROW(conv2d(x, w, {}));
+}
+
+TEST_F(Memory, WhatAScopeTakesAndGivesBackIsNotInThePeak) {
+  reset_peak_memory();
+  const std::int64_t before = memory_use().peak;
+  std::optional<Storage> kept;
+  {
+    const PeakScope scope(Device::cpu);
+    const Storage passing(1 << 20);
+    EXPECT_EQ(memory_use().peak, before + (1 << 20));
+    kept.emplace(std::int64_t{64});
+  }
+  EXPECT_EQ(memory_use().peak, before + 64) << "and what stays is";
 }
 
 TEST_F(Memory, TheBackwardNamesItself) {

@@ -17,8 +17,8 @@
 #include <random>
 #include <thread>
 
+#include "kernels/runtime/atomic_file.hpp"
 #include "kernels/runtime/error.hpp"
-#include "nn/atomic_file.hpp"
 
 namespace fovea {
 namespace {

@@ -1,4 +1,4 @@
-// The vectorised exp and sigmoid against the exact values: ordinary arguments in units in the last place, and
+// The vectorised exp, sigmoid and normal distribution against the exact values: ordinary arguments in units in the last place, and
 // every edge (overflow, subnormal results, infinities, NaN).
 #include "kernels/cpu/vector_math.hpp"
 
@@ -89,6 +89,50 @@ TEST(VectorMath, SigmoidSaturates) {
   const std::vector<float> x{inf, 1e30f, 0.0f, -1e30f, -inf};
   const std::vector<float> y = vectorised(x, [](float v) { return vector_math::sigmoid(v); });
   EXPECT_EQ(y, (std::vector<float>{1, 1, 0.5f, 0, 0}));
+}
+
+double exact_share(double x) { return std::erfc(-x / std::sqrt(2.0)) / 2; }
+
+double worst_share(float from, float to) {
+  const std::vector<float> x = range(from, to, 1000001);
+  const std::vector<float> y = vectorised(x, [](float v) { return vector_math::normal(v).share; });
+  double worst = 0;
+  for (std::size_t i = 0; i < x.size(); ++i) worst = std::max(worst, ulps(y[i], exact_share(double(x[i]))));
+  return worst;
+}
+
+TEST(VectorMath, NormalShareIsWithinFourUlp) {
+  EXPECT_LE(worst_share(-1e-3f, 1e-3f), 4.0);
+  EXPECT_LE(worst_share(-1.0f, 1.0f), 4.0);
+  EXPECT_LE(worst_share(1.0f, 20.0f), 1.0);
+}
+
+TEST(VectorMath, NormalShareLosesLeftwardsWhatTheSquareIsRoundedBy) {
+  for (const float x : {-2.0f, -4.0f, -8.0f, -12.0f}) {
+    EXPECT_LE(worst_share(x, x / 2), 4.0 + 0.5 * double(x) * double(x)) << x;
+  }
+}
+
+TEST(VectorMath, ErfFollowsFromTheNormalShare) {
+  const std::vector<float> x = range(-4.0f, 4.0f, 100001);
+  const std::vector<float> y =
+      vectorised(x, [](float v) { return 2.0f * vector_math::normal(v * 1.41421356237f).share - 1.0f; });
+  double worst = 0;
+  for (std::size_t i = 0; i < x.size(); ++i)
+    worst = std::max(worst, std::fabs(double(y[i]) - std::erf(double(x[i]))));
+  EXPECT_LE(worst, 2.5e-7);
+}
+
+TEST(VectorMath, NormalDensityIsRightAndTheEdgesAre) {
+  const std::vector<float> x{0.0f, 0.5f, -1.0f, 3.0f, -5.0f, 40.0f, -40.0f, inf, -inf};
+  const std::vector<float> density = vectorised(x, [](float v) { return vector_math::normal(v).density; });
+  const std::vector<float> share = vectorised(x, [](float v) { return vector_math::normal(v).share; });
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const double exact = std::exp(-0.5 * double(x[i]) * double(x[i])) / std::sqrt(2 * std::acos(-1.0));
+    EXPECT_NEAR(density[i], exact, 1e-6 * exact + 1e-37) << x[i];
+    EXPECT_NEAR(share[i], exact_share(x[i]), 1e-6 * exact_share(x[i]) + 1e-37) << x[i];
+  }
+  EXPECT_TRUE(std::isnan(vector_math::normal(std::numeric_limits<float>::quiet_NaN()).share));
 }
 
 TEST(VectorMath, TheSigmoidThatRunsSaturatesToo) {

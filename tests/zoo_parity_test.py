@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """The comparison models against torchvision's, through `fovea probe`: names and shapes of all tensors, logits, loss, every
-gradient and every updated buffer in fp64 to 1e-9 of the tensor's largest value, in training (dropout off) and inference; in
-fp32 all gradients as one vector, from torchvision in fp64 at most twice as far as torchvision's own in fp32.
+gradient and every updated buffer in fp64 to 1e-9 of the tensor's largest value, in training (dropout and stochastic depth
+off) and inference; in fp32 all gradients as one vector, from torchvision in fp64 at most twice as far as torchvision's own in
+fp32.
 
 Usage: zoo_parity_test.py path/to/fovea [part of a model's name, or all]. Without one those whose parts no other model here
 has, and of all but the smallest, ResNet18, only the training step in fp64. Exits with 77 where torchvision is not installed.
@@ -26,8 +27,9 @@ from parity_test import safetensors_io  # noqa: E402
 
 CLASSES = 3
 # model, side of the image, images in a batch
-MODELS = [("vgg11", 64, 2), ("vgg11_bn", 40, 2), ("vgg13", 32, 2), ("vgg13_bn", 32, 2), ("resnet18", 64, 3), ("resnet50", 40, 3)]
-USUAL = ("vgg11_bn", "resnet18", "resnet50")
+MODELS = [("vgg11", 64, 2), ("vgg11_bn", 40, 2), ("vgg13", 32, 2), ("vgg13_bn", 32, 2), ("resnet18", 64, 3), ("resnet50", 40, 3),
+          ("convnext_tiny", 40, 2)]
+USUAL = ("vgg11_bn", "resnet18", "resnet50", "convnext_tiny")
 
 
 def make(name):
@@ -48,6 +50,8 @@ def weights_of(model, rng):
             a = 0.1 * noise
         elif a.ndim == 1:
             a = a + (0.2 if name.endswith("weight") else 0.05) * noise
+        elif name.endswith("layer_scale"):
+            a = 0.3 + 0.1 * rng.standard_normal(a.shape)  # 1e-6 would leave nothing of the branches
         elif name.startswith("classifier"):
             a = a * 4  # deviations of 0.01 would leave nothing of the signal
         state[name] = a
@@ -60,7 +64,7 @@ def run_torchvision(model, weights, arrays, train):
     model.load_state_dict({k: torch.from_numpy(np.array(a)) for k, a in weights.items()})
     model.train(train)
     for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
+        if isinstance(module, (torch.nn.Dropout, torchvision.ops.StochasticDepth)):
             module.p = 0.0
     model.zero_grad(set_to_none=True)
     image = torch.from_numpy(arrays["image"]).permute(0, 3, 1, 2).contiguous().requires_grad_()

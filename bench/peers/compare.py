@@ -1,9 +1,10 @@
 """Alternates training steps of fovea and of PyTorch, one process each, and prints the ratios with their spread.
 
-    compare.py model|ham [--steps 10] [--python PYTHON] [--threads 2] [--batch 8] [--size S] [--channels C]
+    compare.py MODEL|ham [--steps 10] [--python PYTHON] [--threads 2] [--batch 8] [--size S] [--channels C]
 
 Ratios are fovea's time over the peer's, pair by pair, so that a machine whose speed drifts does not decide; the peer is
-the faster of PyTorch eager and torch.compile. What is quoted is the median, with the 10th and 90th percentile.
+the faster of PyTorch eager and torch.compile
+(--eager: eager alone). What is quoted is the median, with the 10th and 90th percentile.
 """
 import argparse
 import os
@@ -77,17 +78,18 @@ def compare(flags, options, label, compile_peer):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["model", "ham"])
+    parser.add_argument("what", help="a model of fovea's zoo, 'model' (HM-VGG) or 'ham'")
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--python", default=sys.executable, help="a Python with PyTorch")
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--size", type=int)
+    parser.add_argument("--eager", action="store_true", help="without torch.compile")
     parser.add_argument("--channels", type=int)
     options = parser.parse_args()
     print(f"fovea {fovea_version()}, {options.threads} threads, float32, batch {options.batch}, {options.steps} pairs")
-    if options.what == "model":
+    if options.what != "ham":
         shapes = [["--size", str(options.size or 224)]]
     elif options.size or options.channels:
         shapes = [["--size", str(options.size or 56), "--channels", str(options.channels or 256)]]
@@ -96,7 +98,8 @@ def main():
     for shape in shapes:
         flags = [options.what, "--batch", str(options.batch), *shape]
         label = " ".join([options.what, *(f"{a[2:]} {b}" for a, b in zip(shape[::2], shape[1::2]))])
-        times = {mode: compare(flags, options, label, mode == "compile") for mode in ("eager", "compile")}
+        modes = ("eager",) if options.eager else ("eager", "compile")
+        times = {mode: compare(flags, options, label, mode == "compile") for mode in modes}
         ran = {mode: t for mode, t in times.items() if t}
         if ran:
             print(f"{label}: the faster peer is {min(ran, key=ran.get)}")

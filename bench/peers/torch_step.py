@@ -1,8 +1,8 @@
 """PyTorch's side of bench/peers/run: one training step per line of stdin, timed; see bench/step_bench.cpp, its mirror.
 
-    torch_step.py model|ham [--batch 8] [--size 224] [--channels 256] [--compile]
+    torch_step.py MODEL|ham [--batch 8] [--size 224] [--channels 256] [--compile]
 
-channels_last, float32, the twin that the parity tests compare with.
+channels_last, float32. "model" and "hm-vgg" are the twin that the parity tests compare with, other names torchvision's.
 """
 import argparse
 import pathlib
@@ -21,7 +21,13 @@ import hm_vgg  # noqa: E402
 
 
 def model_step(args):
-    model = hm_vgg.HMVGG(modalities=("fundus",)).to(memory_format=torch.channels_last).train()
+    twin = args.what in ("model", "hm-vgg")
+    if twin:
+        model = hm_vgg.HMVGG(modalities=("fundus",))
+    else:
+        import torchvision
+        model = getattr(torchvision.models, args.what)(num_classes=3)
+    model = model.to(memory_format=torch.channels_last).train()
     image = torch.randn(args.batch, 3, args.size, args.size).contiguous(memory_format=torch.channels_last)
     labels = torch.arange(args.batch) % 3
     optimizer = torch.optim.Adam(model.parameters(), 1e-4)
@@ -29,7 +35,7 @@ def model_step(args):
 
     def step():
         optimizer.zero_grad()
-        F.cross_entropy(forward({"fundus": image}), labels).backward()
+        F.cross_entropy(forward({"fundus": image} if twin else image), labels).backward()
         optimizer.step()
 
     return step
@@ -52,16 +58,16 @@ def ham_step(args):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["model", "ham"])
+    parser.add_argument("what", help="a model of fovea's zoo, 'model' (HM-VGG) or 'ham'")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--size", type=int)
     parser.add_argument("--channels", type=int, default=256)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--compile", action="store_true")
     args = parser.parse_args()
-    args.size = args.size or (224 if args.what == "model" else 56)
+    args.size = args.size or (56 if args.what == "ham" else 224)
     torch.set_num_threads(args.threads)
-    step = model_step(args) if args.what == "model" else ham_step(args)
+    step = ham_step(args) if args.what == "ham" else model_step(args)
     step()
     step()
     print("ready", torch.__version__, flush=True)

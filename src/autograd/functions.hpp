@@ -29,7 +29,8 @@ struct Conv2dOptions {
 /// y = act(x * w + b); w is K,R,S,C/groups, b has K elements or is undefined. As torch.nn.functional.conv2d.
 Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& b, const Conv2dOptions& options = {});
 
-/// y = act(x w^T + b); x is N,in, w out,in, b out or undefined.
+/// y = act(x w^T + b), N,out; x is N,in and w out,in, or, flattened as they lie, x N,H,W,C and w out,H,W,C; b is out or
+/// undefined.
 Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b, Activation activation = Activation::none);
 
 struct BatchNormOptions {
@@ -42,6 +43,9 @@ struct BatchNormOptions {
 /// Over the last dimension C; running_mean and running_var are updated in place in training.
 Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, Tensor running_mean,
                   Tensor running_var, const BatchNormOptions& options);
+
+/// Over the last dimension C; gamma and beta have C elements. As torch.nn.functional.layer_norm.
+Tensor layer_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, double eps = 1e-5);
 
 struct PoolOptions {
   std::int64_t kernel_h = 2, kernel_w = 2;
@@ -61,6 +65,8 @@ Tensor cast(const Tensor& x, Dtype dtype);
 
 Tensor relu(const Tensor& x);
 Tensor sigmoid(const Tensor& x);
+/// x Phi(x), the exact one (erf). As torch.nn.functional.gelu.
+Tensor gelu(const Tensor& x);
 /// Broadcast as numpy does: dimensions are matched from the last, one of the two may be 1 or absent.
 Tensor add(const Tensor& a, const Tensor& b);
 Tensor multiply(const Tensor& a, const Tensor& b);
@@ -77,6 +83,12 @@ Tensor scatter_rows(const Tensor& x, const Tensor& indices, std::int64_t rows);
 /// Keeps each element with probability 1-p, scaled by 1/(1-p). Element i of call `offset` under `seed` is a
 /// pure function of (seed, offset, i): Philox4x32-10, so neither threads nor devices change it.
 Tensor dropout(const Tensor& x, double p, std::uint64_t seed, std::uint64_t offset);
+
+/// x + s gamma f: the end of a residual branch f with layer scale (gamma: as many elements as f has channels, its last
+/// dimension) and stochastic depth. s is one number for each sample (first dimension): 0 with probability p, else
+/// 1/(1-p), by dropout's random numbers, sample n as its element n; 1 where p is 0.
+Tensor scale_residual(const Tensor& x, const Tensor& f, const Tensor& gamma, double p = 0,
+                      std::uint64_t seed = 0, std::uint64_t offset = 0);
 
 struct CrossEntropyOptions {
   double label_smoothing = 0;

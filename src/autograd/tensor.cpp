@@ -29,9 +29,7 @@ thread_local bool recording = true;
 
 void cast_into(const Tensor& y, const Tensor& x) {
   const CastProblem p{.dtype = y.dtype(), .from = x.dtype(), .count = x.numel()};
-  View flat_x = x.view(), flat_y = y.view();
-  flat_x.shape = flat_y.shape = {p.count};
-  dispatch(cast_forward, p, {flat_x, flat_y});
+  dispatch(cast_forward, p, {with_shape(x.view(), {p.count}), with_shape(y.view(), {p.count})});
 }
 
 bool grad_enabled() { return recording; }

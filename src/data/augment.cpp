@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <numbers>
 
 #include "data/rng.hpp"
@@ -38,19 +39,9 @@ Image resample(const Image& image, const ResampleParameters& map) {
   for (int y = 0; y < out.height; ++y) {
     std::uint8_t* to = out.at(y, 0);
     for (int x = 0; x < out.width; ++x, to += out.channels) {
-      const double in_x = std::clamp(map.xx * x + map.xy * y + map.x0, 0.0, image.width - 1.0);
-      const double in_y = std::clamp(map.yx * x + map.yy * y + map.y0, 0.0, image.height - 1.0);
-      const int left = static_cast<int>(in_x), top = static_cast<int>(in_y);
-      const int right = std::min(left + 1, image.width - 1), bottom = std::min(top + 1, image.height - 1);
-      const auto fx = static_cast<float>(in_x - left), fy = static_cast<float>(in_y - top);
-      const std::uint8_t *a = image.at(top, left), *b = image.at(top, right);
-      const std::uint8_t *c = image.at(bottom, left), *d = image.at(bottom, right);
-      for (int k = 0; k < image.channels; ++k) {
-        const float above = a[k] + fx * static_cast<float>(b[k] - a[k]);
-        const float below = c[k] + fx * static_cast<float>(d[k] - c[k]);
-        const float value = gain * (above + fy * (below - above)) + offset;
-        to[k] = static_cast<std::uint8_t>(std::clamp(value, 0.0F, 255.0F) + 0.5F);
-      }
+      const auto from = source_of<std::ptrdiff_t>(map, x, y, image.height, image.width, image.channels);
+      for (int k = 0; k < image.channels; ++k)
+        to[k] = static_cast<std::uint8_t>(level_of(image.pixels.data(), from, k, gain, offset));
     }
   }
   return out;

@@ -13,6 +13,7 @@
 #include <cstdint>
 
 #include "data/image.hpp"
+#include "kernels/augment/augment.hpp"
 
 namespace fovea {
 
@@ -40,16 +41,6 @@ struct Augmentation {
 /// Always draws the same number of values in the same order, so switching one thing off changes nothing else.
 /// UsageError: options out of range (rotation 0..180, crop in (0, 1], the others 0..1).
 Augmentation draw_augmentation(const AugmentOptions& options, std::uint64_t seed, int epoch, int sample);
-
-/// A resampling in numbers, in the order of augment.forward's port `params`: where the source of pixel (x, y) lies,
-/// in_x = xx x + xy y + x0 and in_y = yx x + yy y + y0, and the tone curve, gain v + offset.
-struct ResampleParameters {
-  double xx = 1, xy = 0, x0 = 0, yx = 0, yy = 1, y0 = 0;
-  double gain = 1, offset = 0;
-  bool is_identity() const { return *this == ResampleParameters{}; }
-  bool operator==(const ResampleParameters&) const = default;
-};
-static_assert(sizeof(ResampleParameters) == 8 * sizeof(double));  // a row of that port
 
 /// What a drawn augmentation does to images of this size, modality and mean pixel value; the identity for a vf.
 ResampleParameters resample_parameters(const Augmentation& augmentation, Modality modality, int height,

@@ -90,8 +90,8 @@ void normalise(const Image& image, Modality modality, float* out) {
   std::vector<float> table(channels * 256);  // every level of every channel
   for (std::size_t c = 0; c < channels; ++c) {
     const Normalisation rule = normalisation_of(modality, static_cast<int>(c));
-    for (std::size_t v = 0; v < 256; ++v)
-      table[c * 256 + v] = static_cast<float>((static_cast<double>(v) / 255 - rule.mean) / rule.deviation);
+    for (int level = 0; level < 256; ++level)
+      table[c * 256 + level] = static_cast<float>(normalised(level, rule.mean, rule.deviation));
   }
   const std::size_t pixels = static_cast<std::size_t>(image.height) * image.width;
   const std::uint8_t* in = image.pixels.data();

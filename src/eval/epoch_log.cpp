@@ -15,8 +15,8 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "kernels/runtime/atomic_file.hpp"
 #include "kernels/runtime/error.hpp"
-#include "nn/atomic_file.hpp"
 
 namespace fovea {
 namespace {

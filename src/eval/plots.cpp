@@ -11,8 +11,8 @@
 #include <limits>
 #include <memory>
 
+#include "kernels/runtime/atomic_file.hpp"
 #include "kernels/runtime/error.hpp"
-#include "nn/atomic_file.hpp"
 
 #ifdef __SANITIZE_ADDRESS__
 // fontconfig, which finds the letters for cairo, keeps its patterns by offset instead of by pointer, so that

@@ -14,8 +14,8 @@
 #include <string_view>
 
 #include "eval/plots.hpp"
+#include "kernels/runtime/atomic_file.hpp"
 #include "kernels/runtime/error.hpp"
-#include "nn/atomic_file.hpp"
 
 namespace fovea {
 namespace {

@@ -8,8 +8,8 @@
 #include <exception>
 #include <span>
 
+#include "kernels/runtime/atomic_file.hpp"
 #include "kernels/runtime/error.hpp"
-#include "nn/atomic_file.hpp"
 
 namespace fovea {
 namespace {

@@ -13,12 +13,14 @@
 #include "kernels/conv2d/conv2d.hpp"
 #include "kernels/ham/ham.hpp"
 #include "kernels/head/head.hpp"
+#include "kernels/layer_norm/layer_norm.hpp"
 #include "kernels/linear/linear.hpp"
 #include "kernels/loss/loss.hpp"
 #include "kernels/mlrm/mlrm.hpp"
 #include "kernels/norm/norm.hpp"
 #include "kernels/optim/optim.hpp"
 #include "kernels/pointwise/pointwise.hpp"
+#include "kernels/pointwise/scale_residual.hpp"
 #include "kernels/pool/pool.hpp"
 #include "kernels/rows/rows.hpp"
 #include "kernels/runtime/names.hpp"
@@ -34,6 +36,8 @@ constexpr const Primitive* const list[] = {
     &batch_norm_forward_inference,
     &batch_norm_backward,
     &batch_norm_backward_inference,
+    &layer_norm_forward,
+    &layer_norm_backward,
     &max_pool_forward,
     &max_pool_backward,
     &avg_pool_forward,
@@ -57,6 +61,10 @@ constexpr const Primitive* const list[] = {
     &relu_backward,
     &sigmoid_forward,
     &sigmoid_backward,
+    &gelu_forward,
+    &gelu_backward,
+    &scale_residual_forward,
+    &scale_residual_backward,
     &add_forward,
     &add_backward,
     &multiply_forward,

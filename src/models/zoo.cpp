@@ -13,6 +13,7 @@
 
 #include "kernels/runtime/error.hpp"
 #include "kernels/runtime/names.hpp"
+#include "models/convnext.hpp"
 #include "models/hm_vgg.hpp"
 #include "models/resnet.hpp"
 #include "models/vgg.hpp"
@@ -142,9 +143,10 @@ struct Maker {
   const char* name;
   std::unique_ptr<Model> (*make)(const ModelConfig& config);
 };
-constexpr Maker makers[] = {{"hm-vgg", make_hm_vgg},  {"vgg11", make_vgg},    {"vgg13", make_vgg},
-                            {"vgg11_bn", make_vgg},   {"vgg13_bn", make_vgg}, {"resnet18", make_resnet},
-                            {"resnet50", make_resnet}};
+constexpr Maker makers[] = {{"hm-vgg", make_hm_vgg},   {"vgg11", make_vgg},
+                            {"vgg13", make_vgg},       {"vgg11_bn", make_vgg},
+                            {"vgg13_bn", make_vgg},    {"resnet18", make_resnet},
+                            {"resnet50", make_resnet}, {"convnext_tiny", make_convnext}};
 
 // The comparison models take one image of three channels.
 void check_comparison(const ModelConfig& config) {

@@ -24,6 +24,9 @@ void start(Tensor& weight, Tensor& bias, Init init, std::uint64_t seed, const st
     case Init::normal:
       normal_(weight, 0.01, key);
       break;
+    case Init::trunc_normal:
+      normal_(weight, 0.02, key);
+      break;
   }
   if (!bias) return;
   if (init == Init::pytorch) {
@@ -73,9 +76,7 @@ ImageLinear::ImageLinear(std::int64_t h, std::int64_t w, std::int64_t c, std::in
 }
 
 Tensor ImageLinear::forward(const Tensor& x, Activation activation) const {
-  const Shape& s = weight_.shape();
-  const std::int64_t in = s[1] * s[2] * s[3];
-  return linear(reshape(x, {x.shape()[0], in}), reshape(weight_, {s[0], in}), bias_, activation);
+  return linear(x, weight_, bias_, activation);
 }
 
 void ImageLinear::initialise_own(std::uint64_t seed, const std::string& prefix) {
@@ -111,6 +112,18 @@ void BatchNorm2d::initialise_own(std::uint64_t, const std::string&) {
   running_mean_.fill(0);
   running_var_.fill(1);
   num_batches_tracked_.fill(0);
+}
+
+LayerNorm::LayerNorm(std::int64_t channels, Dtype dtype, double eps) : eps_(eps) {
+  weight_ = add_parameter("weight", {channels}, dtype);
+  bias_ = add_parameter("bias", {channels}, dtype);
+}
+
+Tensor LayerNorm::forward(const Tensor& x) const { return layer_norm(x, weight_, bias_, eps_); }
+
+void LayerNorm::initialise_own(std::uint64_t, const std::string&) {
+  weight_.fill(1);
+  bias_.fill(0);
 }
 
 Tensor Dropout::forward(const Tensor& x, std::uint64_t seed, std::uint64_t offset) const {

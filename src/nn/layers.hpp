@@ -13,8 +13,9 @@
 namespace fovea {
 
 /// How a layer's weight starts (init.hpp). The bias starts at zero; with `pytorch` as torch's own layers do.
-/// `normal`: deviation 0.01, as torchvision's VGG starts its classifier.
-enum class Init : std::uint8_t { kaiming_fan_in, kaiming_fan_out, xavier, pytorch, normal };
+/// `normal`: deviation 0.01, as torchvision's VGG starts its classifier. `trunc_normal`: deviation 0.02, as its ConvNeXt
+/// starts everything; the cut at +-2 is a hundred deviations out, which no value reaches.
+enum class Init : std::uint8_t { kaiming_fan_in, kaiming_fan_out, xavier, pytorch, normal, trunc_normal };
 
 struct Conv2dSpec {
   std::int64_t in = 1, out = 1;
@@ -100,6 +101,20 @@ class BatchNorm2d : public Module {
  private:
   double eps_, momentum_;
   Tensor weight_, bias_, running_mean_, running_var_, num_batches_tracked_;
+};
+
+/// torch.nn.LayerNorm over the last dimension: weight and bias.
+class LayerNorm : public Module {
+ public:
+  LayerNorm(std::int64_t channels, Dtype dtype, double eps = 1e-5);
+  Tensor forward(const Tensor& x) const;
+
+ protected:
+  void initialise_own(std::uint64_t seed, const std::string& prefix) override;
+
+ private:
+  double eps_;
+  Tensor weight_, bias_;
 };
 
 /// torch.nn.Dropout: acts in training only. Element i of call `offset` under `seed` is a pure function of the

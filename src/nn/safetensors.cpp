@@ -19,9 +19,9 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "kernels/runtime/atomic_file.hpp"
 #include "kernels/runtime/error.hpp"
 #include "kernels/runtime/names.hpp"
-#include "nn/atomic_file.hpp"
 
 namespace fovea {
 namespace {

@@ -51,7 +51,7 @@ class SafetensorsFile {
   std::map<std::string, std::string> metadata_;
 };
 
-/// Writes the file whole or not at all (nn/atomic_file.hpp). Error: duplicate or reserved names, names that
+/// Writes the file whole or not at all (kernels/runtime/atomic_file.hpp). Error: duplicate or reserved names, names that
 /// are not UTF-8, unknown dtype, data that does not fit the shape.
 void write_safetensors(const std::string& path, std::span<const SafetensorsEntry> entries,
                        const std::map<std::string, std::string>& metadata = {});

@@ -9,6 +9,7 @@
 #include "cases/conv2d.hpp"
 #include "cases/ham.hpp"
 #include "cases/head.hpp"
+#include "cases/layer_norm.hpp"
 #include "cases/linear.hpp"
 #include "cases/loss.hpp"
 #include "cases/mlrm.hpp"
@@ -17,6 +18,7 @@
 #include "cases/pointwise.hpp"
 #include "cases/pool.hpp"
 #include "cases/rows.hpp"
+#include "cases/scale_residual.hpp"
 
 namespace fovea::cases {
 
@@ -33,11 +35,13 @@ const std::vector<PrimitiveCase>& primitive_cases() {
     std::vector<PrimitiveCase> cases;
     conv2d_cases(cases);
     norm_cases(cases);
+    layer_norm_cases(cases);
     pool_cases(cases);
     mlrm_cases(cases);
     head_cases(cases);
     ham_cases(cases);
     pointwise_cases(cases);
+    scale_residual_cases(cases);
     cast_cases(cases);
     concat_cases(cases);
     rows_cases(cases);
@@ -56,11 +60,13 @@ const std::vector<GradCase>& grad_cases() {
     std::vector<GradCase> cases;
     conv2d_grad_cases(cases);
     norm_grad_cases(cases);
+    layer_norm_grad_cases(cases);
     pool_grad_cases(cases);
     mlrm_grad_cases(cases);
     head_grad_cases(cases);
     ham_grad_cases(cases);
     pointwise_grad_cases(cases);
+    scale_residual_grad_cases(cases);
     concat_grad_cases(cases);
     rows_grad_cases(cases);
     linear_grad_cases(cases);

@@ -1,4 +1,4 @@
-// Cases of relu, sigmoid, add, multiply and dropout: counts that no vector divides, and every pattern of
+// Cases of relu, sigmoid, gelu, add, multiply and dropout: counts that no vector divides, and every pattern of
 // broadcast that merges, splits, holds or sums dimensions differently.
 #pragma once
 
@@ -49,6 +49,8 @@ inline void pointwise_cases(std::vector<PrimitiveCase>& cases) {
     cases.push_back(make_case(relu_backward, label, p));
     cases.push_back(make_case(sigmoid_forward, label, p));
     cases.push_back(make_case(sigmoid_backward, label, p));
+    cases.push_back(make_case(gelu_forward, label, p));
+    cases.push_back(make_case(gelu_backward, label, p));
     for (const double probability : {0.0, 0.3, 0.5, 1.0}) {
       const DropoutProblem d{.count = count, .p = probability};
       const std::string with_p = label + ", p " + std::to_string(probability);
@@ -69,6 +71,12 @@ inline void pointwise_cases(std::vector<PrimitiveCase>& cases) {
                             {[](const PointwiseProblem&, PortTensors& ports) {
                               for (int i = 0; i < 9; ++i) ports[0].data<double>()[i] = (i - 4) * 25.0;
                             }}));
+  for (const auto* gelu : {&gelu_forward, &gelu_backward}) {
+    cases.push_back(make_case(*gelu, "far out", PointwiseProblem{.count = 41},
+                              {[](const PointwiseProblem&, PortTensors& ports) {
+                                for (int i = 0; i < 41; ++i) ports[0].data<double>()[i] = (i - 20) * 0.75;
+                              }}));
+  }
   for (const BroadcastPair& pair : broadcast_pairs()) {
     const BroadcastProblem p{.a = pair.a, .b = pair.b};
     const std::string label = pair.label;
@@ -91,6 +99,7 @@ inline void pointwise_grad_cases(std::vector<GradCase>& cases) {
   const auto one = [] { return std::vector<Tensor>{random_tensor({3, 5}, 1)}; };
   cases.push_back({"relu", "3x5", one, [](const std::vector<Tensor>& in) { return relu(in[0]); }});
   cases.push_back({"sigmoid", "3x5", one, [](const std::vector<Tensor>& in) { return sigmoid(in[0]); }});
+  cases.push_back({"gelu", "3x5", one, [](const std::vector<Tensor>& in) { return gelu(in[0]); }});
   cases.push_back({"reshape", "3x5 as 15", one, [](const std::vector<Tensor>& in) {
                      return multiply(reshape(in[0], {15}), reshape(in[0], {15}));
                    }});

@@ -1,5 +1,5 @@
-// relu, sigmoid, add, multiply, reshape. ReLU and sigmoid save their output, from which the gradient follows;
-// add saves nothing.
+// relu, sigmoid, gelu, add, multiply, reshape. ReLU and sigmoid save their output, from which the gradient follows, GELU
+// its input; add saves nothing.
 #include "kernels/pointwise/pointwise.hpp"
 
 #include "autograd/functions.hpp"
@@ -8,18 +8,21 @@
 namespace fovea {
 namespace {
 
-// A function whose backward takes y and dy.
+enum class Saves : std::uint8_t { input, output };
+
+// A function whose backward takes what it saves and dy.
 Tensor unary(const char* name, const PrimitiveOf<PointwiseProblem>& forward,
-             const PrimitiveOf<PointwiseProblem>& backward, const Tensor& x) {
+             const PrimitiveOf<PointwiseProblem>& backward, const Tensor& x, Saves saves = Saves::output) {
   const FunctionScope running(name);
   const PointwiseProblem p{.dtype = x.dtype(), .count = x.numel()};
   Tensor y = Tensor::empty(x.shape(), p.dtype, x.device());
   dispatch(forward, p, {x.view(), y.view()});
-  return record(name, y, {x}, {y}, [p, &backward](const Node& node, Tensor dy) -> Gradients {
-    Tensor dx = reuse_or_empty(dy);
-    dispatch(backward, p, {node.saved_at(0).view(), dy.view(), dx.view()});
-    return {dx};
-  });
+  return record(name, y, {x}, {saves == Saves::input ? x : y},
+                [p, &backward](const Node& node, Tensor dy) -> Gradients {
+                  Tensor dx = reuse_or_empty(dy);
+                  dispatch(backward, p, {node.saved_at(0).view(), dy.view(), dx.view()});
+                  return {dx};
+                });
 }
 
 Tensor binary(const PrimitiveOf<BroadcastProblem>& forward, const BroadcastProblem& p, const Tensor& a,
@@ -35,6 +38,8 @@ Tensor binary(const PrimitiveOf<BroadcastProblem>& forward, const BroadcastProbl
 Tensor relu(const Tensor& x) { return unary("relu", relu_forward, relu_backward, x); }
 
 Tensor sigmoid(const Tensor& x) { return unary("sigmoid", sigmoid_forward, sigmoid_backward, x); }
+
+Tensor gelu(const Tensor& x) { return unary("gelu", gelu_forward, gelu_backward, x, Saves::input); }
 
 Tensor add(const Tensor& a, const Tensor& b) {
   const FunctionScope running("add");

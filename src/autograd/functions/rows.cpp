@@ -2,6 +2,7 @@
 #include "kernels/rows/rows.hpp"
 
 #include "autograd/functions.hpp"
+#include "autograd/functions/matrix.hpp"
 #include "kernels/runtime/running.hpp"
 
 namespace fovea {
@@ -14,9 +15,7 @@ Shape with_rows(Shape shape, std::int64_t rows) {
 
 // The ports see rows x elements per row.
 View as_matrix(const Tensor& tensor, std::int64_t size) {
-  View view = tensor.view();
-  view.shape = {tensor.shape()[0], size};
-  return view;
+  return with_shape(tensor.view(), {tensor.shape()[0], size});
 }
 
 std::int64_t row_size(const char* name, const Tensor& x, const Tensor& indices) {
@@ -25,9 +24,7 @@ std::int64_t row_size(const char* name, const Tensor& x, const Tensor& indices) 
          to_string(x.shape()) + " and " + to_string(indices.shape()) + " of " +
          std::string(name_of(indices.dtype())));
   }
-  std::int64_t size = 1;
-  for (int i = 1; i < x.shape().rank(); ++i) size *= x.shape()[i];
-  return size;
+  return matrix_shape(x.shape())[1];
 }
 
 }  // namespace

@@ -9,15 +9,16 @@ namespace fovea {
 namespace {
 
 template <class T>
-void resample(const AugmentProblem& p, const std::uint8_t* image, const double* map, const double* rules,
-              T* x) {
+void resample(const AugmentProblem& p, const std::uint8_t* image, const ResampleParameters& map,
+              const double* rules, T* x) {
   const int height = static_cast<int>(p.h), width = static_cast<int>(p.w), channels = static_cast<int>(p.c);
   for (int row = 0; row < height; ++row) {
     for (int column = 0; column < width; ++column) {
-      const SourcePixel from = source_of(map, column, row, height, width, channels);
+      const auto from = source_of<int>(map, column, row, height, width, channels);
       for (int k = 0; k < channels; ++k) {
-        const int level = level_of(image, from, k, static_cast<float>(map[6]), static_cast<float>(map[7]));
-        *x++ = static_cast<T>(normalised(level, rules + 2 * k));
+        const int level =
+            level_of(image, from, k, static_cast<float>(map.gain), static_cast<float>(map.offset));
+        *x++ = static_cast<T>(normalised(level, rules[2 * k], rules[2 * k + 1]));
       }
     }
   }
@@ -39,8 +40,8 @@ void augment_forward_reference(const AugmentProblem& p, Ports ports, Stream) {
       if (index[n] < 0) {
         std::fill_n(x, size, T(0));
       } else {
-        resample(p, ports[0].as<std::uint8_t>() + index[n] * size,
-                 ports[2].as<double>() + n * AugmentProblem::parameters, ports[3].as<double>(), x);
+        resample(p, ports[0].as<std::uint8_t>() + index[n] * size, resample_rows(ports[2])[n],
+                 ports[3].as<double>(), x);
       }
     }
   });

@@ -5,8 +5,8 @@
 //
 // Idea: the result is N,H,W,C, so 16 bytes are a few neighbouring pixels whatever C is. A thread works out the
 // source of a pixel where the pixel begins within its elements; what neighbours read of the image overlaps and
-// comes from the first-level cache. The two divisions in double per value would cost more than all else: a table
-// of them is made once.
+// comes from the first-level cache. The two divisions in double per value would cost more than all else: they are
+// made for each level, by a launch of its own before, and not for each value.
 //
 // Traffic: Cost's bytes: the images of the batch read once, the result written once with streaming stores; the
 // table (256 C values) stays in the caches.
@@ -32,12 +32,13 @@ template <class T>
 struct AugmentArrays {
   const std::uint8_t* images;
   const std::int64_t* index;
-  const double *params, *normalise;
+  const ResampleParameters* params;
+  const double* normalise;
   T* x;
   explicit AugmentArrays(Ports p)
       : images(p[0].as<const std::uint8_t>()),
         index(p[1].as<const std::int64_t>()),
-        params(p[2].as<const double>()),
+        params(resample_rows(p[2])),
         normalise(p[3].as<const double>()),
         x(p[4].as<T>()) {}
 };
@@ -45,23 +46,25 @@ struct AugmentArrays {
 template <class A>
 __global__ void __launch_bounds__(levels) augment_levels(const double* normalise, A* table) {
   const unsigned level = threadIdx.x, channel = blockIdx.x;
-  table[channel * levels + level] = A(normalised(static_cast<int>(level), normalise + 2 * channel));
+  table[channel * levels + level] =
+      A(normalised(static_cast<int>(level), normalise[2 * channel], normalise[2 * channel + 1]));
 }
 
 /// V elements of the result from `first` on, of one image.
 template <int V, class T, class A>
 __device__ __forceinline__ simt::Vec<T, V> resample_elements(const AugmentDims& d, const std::uint8_t* image,
-                                                             const double* map, const A* table, int first) {
-  const float gain = static_cast<float>(map[6]), offset = static_cast<float>(map[7]);
+                                                             const ResampleParameters& map, const A* table,
+                                                             int first) {
+  const float gain = static_cast<float>(map.gain), offset = static_cast<float>(map.offset);
   int pixel = first / d.channels, channel = first - pixel * d.channels;
-  SourcePixel from = source_of(map, pixel % d.width, pixel / d.width, d.height, d.width, d.channels);
+  auto from = source_of<int>(map, pixel % d.width, pixel / d.width, d.height, d.width, d.channels);
   simt::Vec<T, V> values;
 #pragma unroll
   for (int e = 0; e < V; ++e) {
     if (channel == d.channels) {
       channel = 0;
       ++pixel;
-      from = source_of(map, pixel % d.width, pixel / d.width, d.height, d.width, d.channels);
+      from = source_of<int>(map, pixel % d.width, pixel / d.width, d.height, d.width, d.channels);
     }
     values[e] = T(table[channel * levels + level_of(image, from, channel, gain, offset)]);
     ++channel;
@@ -79,9 +82,8 @@ __global__ void __launch_bounds__(augment_threads)
   const std::int64_t index = t.index[sample];
   simt::Vec<T, V> values;
   if (index >= 0 && index < d.images) {
-    values =
-        resample_elements<V, T>(d, t.images + index * d.size, t.params + sample * AugmentProblem::parameters,
-                                table, static_cast<int>(first));
+    values = resample_elements<V, T>(d, t.images + index * d.size, t.params[sample], table,
+                                     static_cast<int>(first));
   } else {
     const float fill = index == -1 ? 0.0F : NAN;
 #pragma unroll

@@ -56,33 +56,42 @@ Cost cost(const Conv2dProblem& p) {
 
 using P = Conv2dProblem;
 constexpr Kernel forward_kernels[] = {
+    FOVEA_CUDA_ROW("depthwise", conv2d_forward_depthwise, supports_conv2d_depthwise),
     FOVEA_CUDA_ROW("implicit_gemm", conv2d_forward_implicit_gemm, supports_conv2d_implicit_gemm),
 #if FOVEA_CUDNN
     kernel<&conv2d_forward_cudnn, &conv2d_forward_cudnn_supports>("cudnn", Backend::cudnn),
 #endif
+    kernel<&conv2d_forward_depthwise, &conv2d_depthwise_supports>("depthwise", Backend::cpu),
     kernel<&conv2d_forward_winograd, &conv2d_winograd_supports>("winograd", Backend::cpu),
     kernel<&conv2d_forward_onednn, &conv2d_onednn_supports>("onednn", Backend::onednn),
     kernel<&conv2d_forward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
+    FOVEA_SIMT_ROW("depthwise", conv2d_forward_depthwise, supports_conv2d_depthwise),
     FOVEA_SIMT_ROW("implicit_gemm", conv2d_forward_implicit_gemm, supports_conv2d_implicit_gemm),
 };
 constexpr Kernel backward_data_kernels[] = {
+    FOVEA_CUDA_ROW("depthwise", conv2d_backward_data_depthwise, supports_conv2d_depthwise),
     FOVEA_CUDA_ROW("implicit_gemm", conv2d_backward_data_implicit_gemm, supports_conv2d_implicit_gemm),
 #if FOVEA_CUDNN
     kernel<&conv2d_backward_data_cudnn, &conv2d_backward_data_cudnn_supports>("cudnn", Backend::cudnn),
 #endif
+    kernel<&conv2d_backward_data_depthwise, &conv2d_depthwise_supports>("depthwise", Backend::cpu),
     kernel<&conv2d_backward_data_winograd, &conv2d_winograd_supports>("winograd", Backend::cpu),
     kernel<&conv2d_backward_data_onednn, &conv2d_onednn_supports>("onednn", Backend::onednn),
     kernel<&conv2d_backward_data_reference, &supports_f32_f64<P>>("reference", Backend::reference),
+    FOVEA_SIMT_ROW("depthwise", conv2d_backward_data_depthwise, supports_conv2d_depthwise),
     FOVEA_SIMT_ROW("implicit_gemm", conv2d_backward_data_implicit_gemm, supports_conv2d_implicit_gemm),
 };
 constexpr Kernel backward_weights_kernels[] = {
+    FOVEA_CUDA_ROW("depthwise", conv2d_backward_weights_depthwise, supports_conv2d_depthwise),
     FOVEA_CUDA_ROW("implicit_gemm", conv2d_backward_weights_implicit_gemm, supports_conv2d_implicit_gemm),
 #if FOVEA_CUDNN
     kernel<&conv2d_backward_weights_cudnn, &conv2d_backward_weights_cudnn_supports>("cudnn", Backend::cudnn),
 #endif
+    kernel<&conv2d_backward_weights_depthwise, &conv2d_depthwise_supports>("depthwise", Backend::cpu),
     kernel<&conv2d_backward_weights_winograd, &conv2d_winograd_supports>("winograd", Backend::cpu),
     kernel<&conv2d_backward_weights_onednn, &conv2d_onednn_supports>("onednn", Backend::onednn),
     kernel<&conv2d_backward_weights_reference, &supports_f32_f64<P>>("reference", Backend::reference),
+    FOVEA_SIMT_ROW("depthwise", conv2d_backward_weights_depthwise, supports_conv2d_depthwise),
     FOVEA_SIMT_ROW("implicit_gemm", conv2d_backward_weights_implicit_gemm, supports_conv2d_implicit_gemm),
 };
 

@@ -3,6 +3,7 @@
 // and its fused one does: so it is multiplied by one on the way out. Where the fused one cannot (channels that 8 does not
 // divide), the plain one writes bf16, which is widened after.
 #include "kernels/conv2d/kernels.hpp"
+#include "kernels/cuda/common_graphs.hpp"
 #include "kernels/cuda/library.hpp"
 #include "kernels/runtime/storage.hpp"
 
@@ -67,25 +68,6 @@ GraphSpec plain_weights_graph(const Conv2dProblem& p) {
   return g;
 }
 
-// Of all values in one row: how many channels there are no longer matters.
-GraphSpec widening_graph(const Conv2dProblem& p) {
-  GraphSpec g(conv2d_backward_weights.name, {});
-  const GraphShape all = per_channel(p.w_shape().numel());
-  g.input("narrow", p.dtype, all);
-  g.constant("one", 1);
-  g.pointwise(GraphOp::multiply, {"narrow", "one"}, "dw");
-  g.output("dw", param_dtype(p.dtype), all);
-  return g;
-}
-
-GraphSpec bias_graph(const Conv2dProblem& p) {
-  GraphSpec g(conv2d_backward_weights.name, {});
-  g.input("dy", p.dtype, y_of(p));
-  g.node(GraphOp::sum, {"dy"}, {"db"});
-  g.output("db", param_dtype(p.dtype), per_channel(p.k));
-  return g;
-}
-
 using Key = std::array<std::int64_t, 17>;
 Key key_of(const Conv2dProblem& p, bool bias) {
   return {static_cast<std::int64_t>(p.dtype),
@@ -125,25 +107,26 @@ library::Operation& plain_weights(const Conv2dProblem& p) {
 }
 library::Operation& widening(const Conv2dProblem& p) {
   static library::Memo<17> memo;
-  return memo.get(key_of(p, false), [&] { return widening_graph(p); });
+  return memo.get(key_of(p, false), [&] {
+    return graphs::cast(conv2d_backward_weights.name, p.dtype, param_dtype(p.dtype), p.w_shape().numel());
+  });
 }
 library::Operation& bias_gradient(const Conv2dProblem& p) {
   static library::Memo<17> memo;
-  return memo.get(key_of(p, true), [&] { return bias_graph(p); });
+  return memo.get(key_of(p, true),
+                  [&] { return graphs::channel_sum(conv2d_backward_weights.name, p.dtype, y_of(p)); });
 }
-
-bool has_dtype(const Conv2dProblem& p) { return p.dtype == Dtype::f32 || p.dtype == Dtype::bf16; }
 
 }  // namespace
 
 bool conv2d_forward_cudnn_supports(const Conv2dProblem& p) {
-  return has_dtype(p) && forward(p, false).is_supported() && forward(p, true).is_supported();
+  return library::has_dtype(p) && forward(p, false).is_supported() && forward(p, true).is_supported();
 }
 bool conv2d_backward_data_cudnn_supports(const Conv2dProblem& p) {
-  return has_dtype(p) && data(p).is_supported();
+  return library::has_dtype(p) && data(p).is_supported();
 }
 bool conv2d_backward_weights_cudnn_supports(const Conv2dProblem& p) {
-  if (!has_dtype(p) || !bias_gradient(p).is_supported()) return false;
+  if (!library::has_dtype(p) || !bias_gradient(p).is_supported()) return false;
   return weights(p).is_supported() ||
          (p.dtype == Dtype::bf16 && plain_weights(p).is_supported() && widening(p).is_supported());
 }

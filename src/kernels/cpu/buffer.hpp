@@ -13,10 +13,4 @@ struct Buffer {
       : storage(shape, dtype, device), view{storage.data(), shape, dtype, device} {}
 };
 
-/// The same bytes under another shape.
-inline View with_shape(View view, const Shape& shape) {
-  view.shape = shape;
-  return view;
-}
-
 }  // namespace fovea

@@ -75,6 +75,10 @@ __device__ __forceinline__ A pair_sum(const A (&x)[B][V], int v) {
   }
 }
 
+inline simt::Launch columns_launch(const ColumnShape& s, Stream stream) {
+  return {.grid = static_cast<unsigned>(s.blocks()), .block = column_threads, .stream = stream_of(stream)};
+}
+
 // ---- what a thread gathers
 
 /// N sums of V channels.
@@ -306,13 +310,8 @@ void column_sums(const simt::LaunchName& name, const T* x, std::int64_t matrices
   const bool whole = channels % vector == 0 && aligned_16({x});
   const ColumnShape s = column_shape(matrices, rows, channels, whole ? vector : 1, simt::limits());
   const Scratch<A> partials(partial_count(s, 1), stream, "column sums of the parts");
-  const simt::Launch launch{
-      .grid = static_cast<unsigned>(s.blocks()), .block = column_threads, .stream = stream_of(stream)};
-  if (whole) {
-    simt::launch(name, &column_sums_partial<vector, T, A>, launch, x, s, partials.data());
-  } else {
-    simt::launch(name, &column_sums_partial<1, T, A>, launch, x, s, partials.data());
-  }
+  simt::launch(name, whole ? &column_sums_partial<vector, T, A> : &column_sums_partial<1, T, A>,
+               columns_launch(s, stream), x, s, partials.data());
   simt::launch(name, &column_sums_merge<Out, A>, merge_launch(s, stream), partials.data(), s, scale, out);
 }
 

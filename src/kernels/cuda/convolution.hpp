@@ -60,12 +60,9 @@ struct ConvolutionEpilogue {
   /// over each tile of pixels.
   void* statistics = nullptr;
 };
-/// Returns the pixels of a tile of the statistics; the last tile has what is left.
+/// Returns the pixels of a tile of the statistics, at least least_tile_rows; the last tile has what is left.
 std::int64_t convolve(const Convolution& p, const void* x, const PerBranch<const void>& w,
                       const PerBranch<void>& y, const ConvolutionEpilogue& epilogue, Stream stream);
-/// The most tiles there may be.
-inline std::int64_t statistics_tiles(const Convolution& p) { return (p.n * p.out_h * p.out_w + 63) / 64; }
-
 /// `add`: an image that is added to dx, or null.
 void convolve_backward_data(const Convolution& p, const PerBranch<const void>& dy,
                             const PerBranch<const void>& w, const void* add, void* dx, Stream stream);

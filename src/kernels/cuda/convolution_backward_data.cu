@@ -17,14 +17,10 @@ namespace {
 
 template <class T>
 struct DataArguments {
-  int images, h, w, out_h, out_w, r, s;
-  int stride_h, stride_w;
-  int group_filters, group_channels, groups, branches;
-  int dilation_h[Convolution::max_branches], dilation_w[Convolution::max_branches];
-  int pad_h[Convolution::max_branches], pad_w[Convolution::max_branches];
-  const T *dy[Convolution::max_branches], *w_b[Convolution::max_branches], *add;
+  ConvolutionDims dims;
+  Convolution::Branch branch[Convolution::max_branches];
+  const T *dy[Convolution::max_branches], *w[Convolution::max_branches], *add;
   T* dx;
-  Divisor by_images, by_filters;
 };
 
 template <class Tile>
@@ -38,34 +34,33 @@ struct DataShared {
 /// The lattice of pixels (first_h + i * stride_h, first_w + j * stride_w).
 struct Class {
   int first_h, first_w;
-  template <class T>
-  __device__ __forceinline__ Class(const DataArguments<T>& a, int number)
-      : first_h(number / a.stride_w), first_w(number % a.stride_w) {}
+  __device__ __forceinline__ Class(const ConvolutionDims& d, int number)
+      : first_h(number / d.stride_w), first_w(number % d.stride_w) {}
 };
 
-template <class T>
-__device__ __forceinline__ Gather gather_of(const DataArguments<T>& a, const Class& pixels) {
+/// The pixels of a class, which gather from dy.
+__device__ __forceinline__ Gather gather_of(const ConvolutionDims& d, const Class& pixels) {
   Gather g;
-  g.images = a.images;
-  g.h = a.out_h;
-  g.w = a.out_w;
-  g.pixel = a.groups * a.group_filters;
-  g.channels = a.group_filters;
-  g.r = a.r;
-  g.s = a.s;
-  const int height = (a.h - pixels.first_h + a.stride_h - 1) / a.stride_h;
-  g.width = (a.w - pixels.first_w + a.stride_w - 1) / a.stride_w;
-  g.rows = max(height, 0) * max(g.width, 0) * a.images;
-  g.by_images = a.by_images;
+  g.images = d.images;
+  g.h = d.out_h;
+  g.w = d.out_w;
+  g.pixel = d.filters();
+  g.channels = d.group_filters;
+  g.r = d.r;
+  g.s = d.s;
+  const int height = (d.h - pixels.first_h + d.stride_h - 1) / d.stride_h;
+  g.width = (d.w - pixels.first_w + d.stride_w - 1) / d.stride_w;
+  g.rows = max(height, 0) * max(g.width, 0) * d.images;
+  g.by_images = d.by_images;
   g.by_width = Divisor(max(g.width, 1));
-  g.by_channels = a.by_filters;
+  g.by_channels = d.by_group_filters;
   return g;
 }
 
-template <class T>
-__device__ __forceinline__ TapAxes axes_of(const DataArguments<T>& a, const Class& pixels, int b) {
-  return {{pixels.first_h + a.pad_h[b], -a.dilation_h[b], a.stride_h},
-          {pixels.first_w + a.pad_w[b], -a.dilation_w[b], a.stride_w}};
+__device__ __forceinline__ TapAxes axes_of(const ConvolutionDims& d, const Class& pixels,
+                                           const Convolution::Branch& b) {
+  return {{pixels.first_h + static_cast<int>(b.pad_h), -static_cast<int>(b.dilation_h), d.stride_h},
+          {pixels.first_w + static_cast<int>(b.pad_w), -static_cast<int>(b.dilation_w), d.stride_w}};
 }
 
 template <class Tile, int V, class T = typename Tile::type>
@@ -75,38 +70,38 @@ __global__ void __launch_bounds__(Tile::threads, tile_blocks_at_once<Tile>)
   auto& shared = simt::shared<DataShared<Tile>>();
   const int first_row = static_cast<int>(blockIdx.x) * Tile::m,
             first_channel = static_cast<int>(blockIdx.y) * Tile::n;
-  const Class pixels(a, static_cast<int>(blockIdx.z) / a.groups);
-  const Gather g = gather_of(a, pixels);
+  const ConvolutionDims& d = a.dims;
+  const Class pixels(d, static_cast<int>(blockIdx.z) / d.groups);
+  const Gather g = gather_of(d, pixels);
   if (first_row >= g.rows) return;  // the whole block: a smaller class than the largest
-  const int group = static_cast<int>(blockIdx.z) % a.groups,
-            columns = min(Tile::n, a.group_channels - first_channel);
+  const int group = static_cast<int>(blockIdx.z) % d.groups;
+  const int columns = min(Tile::n, d.group_channels - first_channel);
 
   list_rows<Tile>(shared.rows, g, first_row);
   Accumulators<Tile> sums;
   clear(sums);
-  for (int b = 0; b < a.branches; ++b) {
+  for (int b = 0; b < d.branches; ++b) {
     if (threadIdx.x == 0)
-      shared.live = list_taps(shared.taps, g, axes_of(a, pixels, b), Box(g, first_row, Tile::m));
+      shared.live = list_taps(shared.taps, g, axes_of(d, pixels, a.branch[b]), Box(g, first_row, Tile::m));
     __syncthreads();
     const int length = shared.live * g.channels;
     const T* dy = a.dy[b] + group * g.channels;
-    const T* w = a.w_b[b] +
-                 static_cast<std::size_t>(group) * a.group_filters * (a.r * a.s * a.group_channels) +
-                 first_channel;
+    const T* w = a.w[b] + static_cast<std::size_t>(group) * d.group_filters * d.filter_size() + first_channel;
     accumulate<Tile>(shared.tile.stages, (length + Tile::k - 1) / Tile::k, sums, [&](auto& stage, int step) {
       load_gathered<Tile, V>(stage.a, step, g, dy, shared.rows, shared.taps, length);
-      load_filter_channels<Tile, V>(stage.b, step, g, w, a.group_channels, columns, shared.taps, length);
+      load_filter_channels<Tile, V>(stage.b, step, g, w, d.group_channels, columns, shared.taps, length);
     });
   }
   OutTile<Tile>& out = shared.tile.out;
   put<Tile>(out, sums);
   __syncthreads();
 
-  const int channels = a.groups * a.group_channels, channel = group * a.group_channels + first_channel;
-  for_each_run<Tile, V>(min(Tile::m, g.rows - first_row), columns, [&](int m, int n) {
+  const int channel = group * d.group_channels + first_channel;
+  out.template for_each_run<V>(min(Tile::m, g.rows - first_row), columns, [&](int m, int n) {
     const GatherRow& row = shared.rows[m];
-    const int h = pixels.first_h + row.i * a.stride_h, w = pixels.first_w + row.j * a.stride_w;
-    const std::size_t at = ((static_cast<std::size_t>(row.n) * a.h + h) * a.w + w) * channels + channel + n;
+    const int h = pixels.first_h + row.i * d.stride_h, w = pixels.first_w + row.j * d.stride_w;
+    const std::size_t at =
+        ((static_cast<std::size_t>(row.n) * d.h + h) * d.w + w) * d.channels() + channel + n;
     simt::Vec<T, V> values, added;
     if (a.add != nullptr) added = simt::load<V>(a.add + at);
 #pragma unroll
@@ -120,33 +115,17 @@ template <class Tile, int V>
 void backward_data(const Convolution& p, const PerBranch<const void>& dy, const PerBranch<const void>& w,
                    const void* add, void* dx, Stream stream) {
   using T = typename Tile::type;
-  const auto narrow = [](std::int64_t value) { return static_cast<int>(value); };
-  DataArguments<T> a{};
-  a.images = narrow(p.n);
-  a.h = narrow(p.h);
-  a.w = narrow(p.w);
-  a.out_h = narrow(p.out_h);
-  a.out_w = narrow(p.out_w);
-  a.r = narrow(p.r);
-  a.s = narrow(p.s);
-  a.stride_h = narrow(p.stride_h);
-  a.stride_w = narrow(p.stride_w);
-  a.group_filters = narrow(p.group_k());
-  a.group_channels = narrow(p.group_c());
-  a.groups = narrow(p.groups);
-  a.branches = narrow(p.branches);
-  for (int b = 0; b < p.branches; ++b) {
-    a.dilation_h[b] = narrow(p.branch[b].dilation_h);
-    a.dilation_w[b] = narrow(p.branch[b].dilation_w);
-    a.pad_h[b] = narrow(p.branch[b].pad_h);
-    a.pad_w[b] = narrow(p.branch[b].pad_w);
+  DataArguments<T> a{.dims = ConvolutionDims(p),
+                     .branch = {},
+                     .dy = {},
+                     .w = {},
+                     .add = static_cast<const T*>(add),
+                     .dx = static_cast<T*>(dx)};
+  for (std::size_t b = 0; b < static_cast<std::size_t>(p.branches); ++b) {
+    a.branch[b] = p.branch[b];
     a.dy[b] = static_cast<const T*>(dy[b]);
-    a.w_b[b] = static_cast<const T*>(w[b]);
+    a.w[b] = static_cast<const T*>(w[b]);
   }
-  a.add = static_cast<const T*>(add);
-  a.dx = static_cast<T*>(dx);
-  a.by_images = Divisor(a.images);
-  a.by_filters = Divisor(a.group_filters);
   const std::int64_t largest = p.n * tiles_of(p.h, p.stride_h) * tiles_of(p.w, p.stride_w);
   simt::launch("convolution data gradient", &convolution_backward_data<Tile, V>,
                {.grid = {static_cast<unsigned>(tiles_of(largest, Tile::m)),

@@ -6,26 +6,26 @@
 // contiguous (a pixel's channels), so tiles arrive as they lie and ldmatrix transposes them. Where a tile's columns
 // belong to one tap, the sum runs over just the rectangle of pixels whose tap lies inside the image: padding costs
 // nothing, and no pixel needs a test. The sum is cut into parts, so that there are blocks for every multiprocessor;
-// parts are added up in order by a second kernel, which makes the result the same in every run.
+// parts are added up in order by a second launch, for all branches at once, which makes the result the same in every run.
 //
 // Traffic: x and dy once from memory where they fit the second-level cache, dw once; with parts, dw once more per
 // part, written and read.
 // Launch: (tiles of filters, tiles of columns, branches x groups x parts) blocks of Tile::threads threads.
 #include "kernels/cuda/convolution_device.hpp"
 #include "kernels/cuda/scratch.hpp"
+#include "kernels/cuda/values.hpp"
 
 namespace fovea::SIMT_WORLD {
 namespace {
 
 template <class T>
 struct WeightArguments {
-  int images, h, w, out_h, out_w, r, s, stride_h, stride_w;
-  int group_filters, group_channels, groups, parts;
+  ConvolutionDims dims;
   TapAxes axes[Convolution::max_branches];
   const T *x, *dy[Convolution::max_branches];
   Accumulator<T>* dw[Convolution::max_branches];  // of part 0
+  int parts;
   std::size_t part_pitch;
-  Divisor by_images, by_channels;
 };
 
 template <class Tile>
@@ -48,20 +48,17 @@ __device__ __forceinline__ void inside(int offset, int stride, int size, int cou
 /// Where a tap looks from, in pixels.
 struct TapOffset {
   int h, w;
-  template <class T>
-  __device__ __forceinline__ TapOffset(const WeightArguments<T>& a, int branch, int tap)
-      : h(a.axes[branch].h.base + tap / a.s * a.axes[branch].h.step),
-        w(a.axes[branch].w.base + tap % a.s * a.axes[branch].w.step) {}
+  __device__ __forceinline__ TapOffset(const ConvolutionDims& d, const TapAxes& axes, int tap)
+      : h(axes.h.base + tap / d.s * axes.h.step), w(axes.w.base + tap % d.s * axes.w.step) {}
 };
 
-template <class T>
-__device__ __forceinline__ Rectangle rectangle_of(const WeightArguments<T>& a, int branch, int first_tap,
-                                                  int last_tap) {
-  Rectangle area{0, 0, a.out_h, a.out_w};
+__device__ __forceinline__ Rectangle rectangle_of(const ConvolutionDims& d, const TapAxes& axes,
+                                                  int first_tap, int last_tap) {
+  Rectangle area{0, 0, d.out_h, d.out_w};
   if (first_tap == last_tap) {
-    const TapOffset offset(a, branch, first_tap);
-    inside(offset.h, a.stride_h, a.h, a.out_h, area.first_h, area.height);
-    inside(offset.w, a.stride_w, a.w, a.out_w, area.first_w, area.width);
+    const TapOffset offset(d, axes, first_tap);
+    inside(offset.h, d.stride_h, d.h, d.out_h, area.first_h, area.height);
+    inside(offset.w, d.stride_w, d.w, d.out_w, area.first_w, area.width);
   }
   return area;
 }
@@ -70,12 +67,11 @@ __device__ __forceinline__ Rectangle rectangle_of(const WeightArguments<T>& a, i
 struct Place {
   int n, h, w;
   bool valid;
-  template <class T>
-  __device__ __forceinline__ Place(const WeightArguments<T>& a, const Rectangle& area, Divisor by_width,
+  __device__ __forceinline__ Place(const ConvolutionDims& d, const Rectangle& area, const Divisor& by_width,
                                    int index, int end)
       : valid(index < end) {
-    const int place = a.by_images(index), i = by_width(place);
-    n = index - place * a.images;
+    const int place = d.by_images(index), i = by_width(place);
+    n = index - place * d.images;
     h = area.first_h + i;
     w = area.first_w + place - i * area.width;
   }
@@ -88,47 +84,48 @@ __global__ void __launch_bounds__(Tile::threads, tile_blocks_at_once<Tile>)
   using ShareA = AlongRows<Tile, V, Tile::m>;
   using ShareB = AlongRows<Tile, V, Tile::n>;
   auto& shared = simt::shared<WeightShared<Tile>>();
+  const ConvolutionDims& d = a.dims;
   const int part = static_cast<int>(blockIdx.z) % a.parts, product = static_cast<int>(blockIdx.z) / a.parts;
-  const int group = product % a.groups, branch = product / a.groups;
+  const int group = product % d.groups, branch = product / d.groups;
   if (a.dw[branch] == nullptr) return;  // the whole block
+  const TapAxes& axes = a.axes[branch];
   const int first_filter = static_cast<int>(blockIdx.x) * Tile::m,
             first_column = static_cast<int>(blockIdx.y) * Tile::n;
-  const int pitch = a.r * a.s * a.group_channels;
-  const int filters = min(Tile::m, a.group_filters - first_filter),
+  const int pitch = d.filter_size();
+  const int filters = min(Tile::m, d.group_filters - first_filter),
             columns = min(Tile::n, pitch - first_column);
 
-  const Rectangle area =
-      rectangle_of(a, branch, a.by_channels(first_column), a.by_channels(first_column + columns - 1));
+  const Rectangle area = rectangle_of(d, axes, d.by_group_channels(first_column),
+                                      d.by_group_channels(first_column + columns - 1));
   const Divisor by_width(max(area.width, 1));
-  const int pixels = area.height * area.width * a.images, all_steps = (pixels + Tile::k - 1) / Tile::k;
+  const int pixels = area.height * area.width * d.images, all_steps = (pixels + Tile::k - 1) / Tile::k;
   const int first_step = static_cast<int>(static_cast<std::int64_t>(all_steps) * part / a.parts);
   const int end_step = static_cast<int>(static_cast<std::int64_t>(all_steps) * (part + 1) / a.parts);
 
-  const int dy_pixel = a.groups * a.group_filters, x_pixel = a.groups * a.group_channels;
   const int filter = ShareA::row(), column = ShareB::row();
   const bool has_filter = filter < filters, has_column = column < columns;
-  const int tap = a.by_channels(first_column + (has_column ? column : 0));
-  const TapOffset offset(a, branch, tap);
-  const T* dy = a.dy[branch] + group * a.group_filters + first_filter + filter;
-  const T* x = a.x + group * a.group_channels + (first_column + column - tap * a.group_channels);
+  const int tap = d.by_group_channels(first_column + (has_column ? column : 0));
+  const TapOffset offset(d, axes, tap);
+  const T* dy = a.dy[branch] + group * d.group_filters + first_filter + filter;
+  const T* x = a.x + group * d.group_channels + (first_column + column - tap * d.group_channels);
 
   Accumulators<Tile> sums;
   clear(sums);
   accumulate<Tile>(shared.tile.stages, end_step - first_step, sums, [&](auto& stage, int step) {
     const int begin = (first_step + step) * Tile::k;
     for (int k = ShareA::first_k(); k < Tile::k; k += ShareA::at_once) {
-      const Place place(a, area, by_width, begin + k, pixels);
+      const Place place(d, area, by_width, begin + k, pixels);
       const bool valid = place.valid && has_filter;
-      const std::size_t pixel = (static_cast<std::size_t>(place.n) * a.out_h + place.h) * a.out_w + place.w;
-      fetch<V>(stage.a.at(filter, k), valid ? dy + pixel * dy_pixel : a.dy[branch], valid);
+      const std::size_t pixel = (static_cast<std::size_t>(place.n) * d.out_h + place.h) * d.out_w + place.w;
+      fetch<V>(stage.a.at(filter, k), valid ? dy + pixel * d.filters() : a.dy[branch], valid);
     }
     for (int k = ShareB::first_k(); k < Tile::k; k += ShareB::at_once) {
-      const Place place(a, area, by_width, begin + k, pixels);
-      const int h = place.h * a.stride_h + offset.h, w = place.w * a.stride_w + offset.w;
-      const bool valid = place.valid && has_column && static_cast<unsigned>(h) < static_cast<unsigned>(a.h) &&
-                         static_cast<unsigned>(w) < static_cast<unsigned>(a.w);
-      const std::size_t pixel = (static_cast<std::size_t>(place.n) * a.h + h) * a.w + w;
-      fetch<V>(stage.b.at(column, k), valid ? x + pixel * x_pixel : a.x, valid);
+      const Place place(d, area, by_width, begin + k, pixels);
+      const int h = place.h * d.stride_h + offset.h, w = place.w * d.stride_w + offset.w;
+      const bool valid = place.valid && has_column && static_cast<unsigned>(h) < static_cast<unsigned>(d.h) &&
+                         static_cast<unsigned>(w) < static_cast<unsigned>(d.w);
+      const std::size_t pixel = (static_cast<std::size_t>(place.n) * d.h + h) * d.w + w;
+      fetch<V>(stage.b.at(column, k), valid ? x + pixel * d.channels() : a.x, valid);
     }
   });
   OutTile<Tile>& out = shared.tile.out;
@@ -136,26 +133,34 @@ __global__ void __launch_bounds__(Tile::threads, tile_blocks_at_once<Tile>)
   __syncthreads();
   constexpr int run = V == 1 ? 1 : vector_of<A>;
   A* dw = a.dw[branch] + part * a.part_pitch +
-          static_cast<std::size_t>(group * a.group_filters + first_filter) * pitch + first_column;
-  for_each_run<Tile, run>(filters, columns, [&](int m, int n) {
+          static_cast<std::size_t>(group * d.group_filters + first_filter) * pitch + first_column;
+  out.template for_each_run<run>(filters, columns, [&](int m, int n) {
     simt::store(dw + static_cast<std::size_t>(m) * pitch + n, simt::load<run>(out.row(m) + n));
   });
 }
 
-/// dw = the sum of its parts, in order.
+template <class A>
+struct WeightParts {
+  const A* sums;  // part by part, in each the branches' filters
+  std::size_t part_pitch;
+  int parts, runs;  // runs: of V values, of one branch's filters
+  A* dw[Convolution::max_branches];
+};
+
+/// dw of all branches = the sums of their parts, in order, in double.
 template <class A, int V>
-__global__ void __launch_bounds__(256)
-    sum_parts(const A* parts, std::size_t part_pitch, int count, int runs, A* dw) {
-  const int run = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
-  if (run >= runs) return;  // no barrier below
-  const A* from = parts + static_cast<std::size_t>(run) * V;
-  simt::Vec<A, V> sum = simt::load<V>(from);
-  for (int part = 1; part < count; ++part) {
-    const simt::Vec<A, V> more = simt::load<V>(from + part * part_pitch);
+__global__ void __launch_bounds__(256) sum_parts(const __grid_constant__ WeightParts<A> t) {
+  const int run = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x),
+            branch = static_cast<int>(blockIdx.y);
+  if (run >= t.runs || t.dw[branch] == nullptr) return;  // no barrier below
+  const A* from = t.sums + (static_cast<std::size_t>(branch) * t.runs + run) * V;
+  double sum[V] = {};
+  for (int part = 0; part < t.parts; ++part) {
+    const simt::Vec<A, V> more = simt::load<V>(from + part * t.part_pitch);
 #pragma unroll
-    for (int e = 0; e < V; ++e) sum[e] += more[e];
+    for (int e = 0; e < V; ++e) sum[e] += double(more[e]);
   }
-  simt::store(dw + static_cast<std::size_t>(run) * V, sum);
+  store_as<V>(t.dw[branch] + static_cast<std::size_t>(run) * V, sum);
 }
 
 template <class Tile, int V>
@@ -163,7 +168,7 @@ void backward_weights(const Convolution& p, const void* x, const PerBranch<const
                       const PerBranch<void>& dw, Stream stream) {
   using T = typename Tile::type;
   using A = Accumulator<T>;
-  const auto narrow = [](std::int64_t value) { return static_cast<int>(value); };
+  constexpr int run = V == 1 ? 1 : vector_of<A>;
   const std::int64_t columns = p.taps() * p.group_c();
   const std::int64_t blocks =
       tiles_of(p.group_k(), Tile::m) * tiles_of(columns, Tile::n) * p.groups * p.branches;
@@ -172,28 +177,24 @@ void backward_weights(const Convolution& p, const void* x, const PerBranch<const
   const Scratch<A> sums(parts > 1 ? parts * p.branches * p.filter_size() : 0, stream,
                         "parts of weight gradients");
 
-  WeightArguments<T> a{};
-  a.images = narrow(p.n);
-  a.h = narrow(p.h);
-  a.w = narrow(p.w);
-  a.out_h = narrow(p.out_h);
-  a.out_w = narrow(p.out_w);
-  a.r = narrow(p.r);
-  a.s = narrow(p.s);
-  a.stride_h = narrow(p.stride_h);
-  a.stride_w = narrow(p.stride_w);
-  a.group_filters = narrow(p.group_k());
-  a.group_channels = narrow(p.group_c());
-  a.groups = narrow(p.groups);
-  a.parts = narrow(parts);
-  a.x = static_cast<const T*>(x);
-  a.part_pitch = static_cast<std::size_t>(p.branches * p.filter_size());
-  a.by_images = Divisor(a.images);
-  a.by_channels = Divisor(a.group_channels);
-  for (int b = 0; b < p.branches; ++b) {
+  WeightArguments<T> a{.dims = ConvolutionDims(p),
+                       .axes = {},
+                       .x = static_cast<const T*>(x),
+                       .dy = {},
+                       .dw = {},
+                       .parts = static_cast<int>(parts),
+                       .part_pitch = static_cast<std::size_t>(p.branches * p.filter_size())};
+  WeightParts<A> merged{.sums = sums.data(),
+                        .part_pitch = a.part_pitch,
+                        .parts = a.parts,
+                        .runs = static_cast<int>(p.filter_size() / run),
+                        .dw = {}};
+  for (std::size_t b = 0; b < static_cast<std::size_t>(p.branches); ++b) {
     a.axes[b] = forward_axes(p.branch[b]);
     a.dy[b] = static_cast<const T*>(dy[b]);
-    if (dw[b] != nullptr) a.dw[b] = parts > 1 ? sums.data() + b * p.filter_size() : static_cast<A*>(dw[b]);
+    merged.dw[b] = static_cast<A*>(dw[b]);
+    if (dw[b] != nullptr)
+      a.dw[b] = parts > 1 ? sums.data() + static_cast<std::int64_t>(b) * p.filter_size() : merged.dw[b];
   }
   simt::launch("convolution weight gradient", &convolution_backward_weights<Tile, V>,
                {.grid = {static_cast<unsigned>(tiles_of(p.group_k(), Tile::m)),
@@ -204,14 +205,11 @@ void backward_weights(const Convolution& p, const void* x, const PerBranch<const
                 .stream = stream_of(stream)},
                a);
   if (parts == 1) return;
-  constexpr int run = V == 1 ? 1 : vector_of<A>;
-  const int runs = narrow(p.filter_size() / run);
-  for (int b = 0; b < p.branches; ++b) {
-    if (dw[b] == nullptr) continue;
-    simt::launch("convolution weight gradient, sum of parts", &sum_parts<A, run>,
-                 {.grid = blocks_for(runs, 256), .block = 256, .stream = stream_of(stream)}, a.dw[b],
-                 a.part_pitch, a.parts, runs, static_cast<A*>(dw[b]));
-  }
+  simt::launch("convolution weight gradient, sum of parts", &sum_parts<A, run>,
+               {.grid = {blocks_for(merged.runs, 256), static_cast<unsigned>(p.branches)},
+                .block = 256,
+                .stream = stream_of(stream)},
+               merged);
 }
 
 }  // namespace

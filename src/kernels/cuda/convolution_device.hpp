@@ -48,28 +48,54 @@ struct Gather {
   int width = 1;                   // of the lattice
   int rows = 1;                    // places * images
   Divisor by_images, by_width, by_channels;
-
-  void set_divisors() {
-    by_images = Divisor(images);
-    by_width = Divisor(width);
-    by_channels = Divisor(channels);
-  }
 };
 
-inline Gather forward_gather(const Convolution& p) {
+/// A Convolution in the kernels' 32 bits, with what is divided by.
+struct ConvolutionDims {
+  int images, h, w, out_h, out_w, r, s, stride_h, stride_w;
+  int group_channels, group_filters, groups, branches;
+  Divisor by_images, by_group_channels, by_group_filters;
+
+  explicit ConvolutionDims(const Convolution& p)
+      : images(static_cast<int>(p.n)),
+        h(static_cast<int>(p.h)),
+        w(static_cast<int>(p.w)),
+        out_h(static_cast<int>(p.out_h)),
+        out_w(static_cast<int>(p.out_w)),
+        r(static_cast<int>(p.r)),
+        s(static_cast<int>(p.s)),
+        stride_h(static_cast<int>(p.stride_h)),
+        stride_w(static_cast<int>(p.stride_w)),
+        group_channels(static_cast<int>(p.group_c())),
+        group_filters(static_cast<int>(p.group_k())),
+        groups(static_cast<int>(p.groups)),
+        branches(static_cast<int>(p.branches)),
+        by_images(images),
+        by_group_channels(group_channels),
+        by_group_filters(group_filters) {}
+  SIMT_BOTH int channels() const { return groups * group_channels; }
+  SIMT_BOTH int filters() const { return groups * group_filters; }
+  /// Values of a filter.
+  SIMT_BOTH int filter_size() const { return r * s * group_channels; }
+};
+
+/// The pixels of y, which gather from x.
+inline Gather forward_gather(const ConvolutionDims& d) {
   Gather g;
-  g.images = static_cast<int>(p.n);
-  g.h = static_cast<int>(p.h);
-  g.w = static_cast<int>(p.w);
-  g.pixel = static_cast<int>(p.c);
-  g.channels = static_cast<int>(p.group_c());
-  g.r = static_cast<int>(p.r);
-  g.s = static_cast<int>(p.s);
-  g.origin_h = static_cast<int>(p.stride_h);
-  g.origin_w = static_cast<int>(p.stride_w);
-  g.width = static_cast<int>(p.out_w);
-  g.rows = static_cast<int>(p.n * p.out_h * p.out_w);
-  g.set_divisors();
+  g.images = d.images;
+  g.h = d.h;
+  g.w = d.w;
+  g.pixel = d.channels();
+  g.channels = d.group_channels;
+  g.r = d.r;
+  g.s = d.s;
+  g.origin_h = d.stride_h;
+  g.origin_w = d.stride_w;
+  g.width = d.out_w;
+  g.rows = d.images * d.out_h * d.out_w;
+  g.by_images = d.by_images;
+  g.by_width = Divisor(d.out_w);
+  g.by_channels = d.by_group_channels;
   return g;
 }
 
@@ -83,6 +109,10 @@ struct GatherRow {
   std::size_t image;  // offset of its image in the source
   int h, w;           // its origin; far outside where the tile has no such row
   int i, j, n;        // its place and image
+  /// Of all places of all images, image by image.
+  __device__ __forceinline__ std::size_t place(const Gather& g) const {
+    return static_cast<std::size_t>(n) * (g.rows / g.images) + i * g.width + j;
+  }
 };
 
 struct Tap {
@@ -166,6 +196,15 @@ struct AlongRows {
   static __device__ __forceinline__ int first_k() { return static_cast<int>(threadIdx.x) / runs; }
 };
 
+/// What a forward product keeps in shared memory.
+template <class Tile>
+struct ForwardShared {
+  GatherRow rows[Tile::m];
+  Tap taps[Convolution::max_taps];
+  int live;
+  TileMemory<Tile, Along::k, Along::k> tile;
+};
+
 /// The gathered operand: row m, k of a step. `source` is where the group's channels of image 0 begin.
 template <class Tile, int V, class T>
 __device__ __forceinline__ void load_gathered(Operand<T, Tile::m, Tile::k, Along::k>& to, int step,
@@ -217,9 +256,32 @@ __device__ __forceinline__ void load_filter_channels(Operand<T, Tile::n, Tile::k
   }
 }
 
+/// sums += the forward product of a tile: its pixels, listed in shared.rows, with `count` filters from `w` on. All
+/// threads call it; taps may be listed just before.
+template <class Tile, int V, class T = typename Tile::type>
+__device__ __forceinline__ void accumulate_forward(ForwardShared<Tile>& shared, const Gather& g,
+                                                   const TapAxes& axes, int first_row, const T* x, const T* w,
+                                                   int count, Accumulators<Tile>& sums) {
+  if (threadIdx.x == 0) shared.live = list_taps(shared.taps, g, axes, Box(g, first_row, Tile::m));
+  __syncthreads();
+  const int length = shared.live * g.channels;
+  accumulate<Tile>(shared.tile.stages, (length + Tile::k - 1) / Tile::k, sums, [&](auto& stage, int step) {
+    load_gathered<Tile, V>(stage.a, step, g, x, shared.rows, shared.taps, length);
+    load_filters<Tile, V>(stage.b, step, g, w, count, shared.taps, length);
+  });
+}
+
 /// Blocks that share a multiprocessor, for the compiler's choice of registers.
 template <class Tile>
 constexpr int tile_blocks_at_once = sizeof(typename Tile::type) == 2 ? 512 / Tile::threads : 1;
+
+template <class Tile>
+constexpr bool has_extent(ConvolutionTile tile) {
+  return extent_of(tile).m == Tile::m && extent_of(tile).n == Tile::n && Tile::m >= least_tile_rows;
+}
+static_assert(has_extent<LargeBf16Tile>(ConvolutionTile::large_bf16) &&
+              has_extent<SmallBf16Tile>(ConvolutionTile::small_bf16) &&
+              has_extent<FloatTile>(ConvolutionTile::f32) && has_extent<DoubleTile>(ConvolutionTile::f64));
 
 /// Calls f(tile, std::integral_constant<int, V>), with the small tile for bf16.
 template <class F>

@@ -30,14 +30,6 @@ struct ForwardArguments {
   bool relu;
 };
 
-template <class Tile>
-struct ForwardShared {
-  GatherRow rows[Tile::m];
-  Tap taps[Convolution::max_taps];
-  int live;
-  TileMemory<Tile, Along::k, Along::k> tile;
-};
-
 /// Mean and squared deviations of each of the tile's channels over its rows; `to`: the tile's means, then a pitch of
 /// `filters` further its deviations.
 template <class Tile, class A>
@@ -69,29 +61,22 @@ __global__ void __launch_bounds__(Tile::threads, tile_blocks_at_once<Tile>)
   const int filter = group * a.group_filters + first_filter;
 
   list_rows<Tile>(shared.rows, g, first_row);
-  if (threadIdx.x == 0) shared.live = list_taps(shared.taps, g, a.axes[branch], Box(g, first_row, Tile::m));
-  __syncthreads();
-  const int length = shared.live * g.channels;
-  const T* x = a.x + group * g.channels;
-  const T* w = a.w[branch] + static_cast<std::size_t>(filter) * (g.r * g.s * g.channels);
   Accumulators<Tile> sums;
   clear(sums);
-  accumulate<Tile>(shared.tile.stages, (length + Tile::k - 1) / Tile::k, sums, [&](auto& stage, int step) {
-    load_gathered<Tile, V>(stage.a, step, g, x, shared.rows, shared.taps, length);
-    load_filters<Tile, V>(stage.b, step, g, w, columns, shared.taps, length);
-  });
+  accumulate_forward<Tile, V>(shared, g, a.axes[branch], first_row, a.x + group * g.channels,
+                              a.w[branch] + static_cast<std::size_t>(filter) * (g.r * g.s * g.channels),
+                              columns, sums);
   OutTile<Tile>& out = shared.tile.out;
   put<Tile>(out, sums);
   __syncthreads();
 
-  const int rows = min(Tile::m, g.rows - first_row), places = g.rows / g.images;
+  const int rows = min(Tile::m, g.rows - first_row);
   if (a.statistics != nullptr) {
     const std::size_t tile = branch * gridDim.x + blockIdx.x;
     write_statistics<Tile>(out, rows, columns, a.statistics + tile * 2 * filters + filter, filters);
   }
   T* y = a.y[branch] + filter;
-  for_each_run<Tile, V>(rows, columns, [&](int m, int n) {
-    const GatherRow& row = shared.rows[m];
+  out.template for_each_run<V>(rows, columns, [&](int m, int n) {
     simt::Vec<T, V> values;
 #pragma unroll
     for (int e = 0; e < V; ++e) {
@@ -99,8 +84,7 @@ __global__ void __launch_bounds__(Tile::threads, tile_blocks_at_once<Tile>)
       if (a.bias != nullptr) value += a.bias[filter + n + e];
       values[e] = T(a.relu && value < A(0) ? A(0) : value);  // NaN stays
     }
-    const std::size_t pixel = static_cast<std::size_t>(row.n) * places + row.i * g.width + row.j;
-    simt::store(y + pixel * filters + n, values);
+    simt::store(y + shared.rows[m].place(g) * filters + n, values);
   });
 }
 
@@ -109,7 +93,7 @@ void forward(const Convolution& p, const void* x, const PerBranch<const void>& w
              const ConvolutionEpilogue& epilogue, Stream stream) {
   using T = typename Tile::type;
   ForwardArguments<T> a{};
-  a.gather = forward_gather(p);
+  a.gather = forward_gather(ConvolutionDims(p));
   for (int b = 0; b < p.branches; ++b) {
     a.axes[b] = forward_axes(p.branch[b]);
     a.w[b] = static_cast<const T*>(w[b]);
@@ -150,7 +134,7 @@ bool supports_convolution(const Convolution& p) {
   return p.taps() <= Convolution::max_taps && farthest <= reach && p.h * p.w * p.c <= most &&
          p.out_h * p.out_w * p.k <= most && p.n * std::max(p.h * p.w, p.out_h * p.out_w) <= most &&
          p.filter_size() <= most && p.taps() * std::max(p.group_c(), p.group_k()) <= most &&
-         p.branches * p.groups * std::max<std::int64_t>(p.stride_h * p.stride_w, 64) <= grid &&
+         p.branches * p.groups * p.stride_h * p.stride_w <= grid &&
          tiles_of(std::max(p.group_c() * p.taps(), p.group_k()), 64) <= grid && runs_here();
 }
 

@@ -5,20 +5,6 @@
 
 namespace fovea {
 
-TileExtent extent_of(ConvolutionTile tile) {
-  switch (tile) {
-    case ConvolutionTile::large_bf16:
-      return {128, 128, 32};
-    case ConvolutionTile::small_bf16:
-      return {64, 64, 32};
-    case ConvolutionTile::f32:
-      return {128, 64, 16};
-    case ConvolutionTile::f64:
-      return {64, 64, 8};
-  }
-  return {};
-}
-
 ConvolutionTile convolution_tile(Dtype dtype, std::int64_t m, std::int64_t n, std::int64_t products,
                                  bool vectors, const simt::Limits& limits) {
   if (dtype == Dtype::f32) return ConvolutionTile::f32;

@@ -11,9 +11,16 @@ namespace fovea {
 /// Which tile the products of a problem use: bf16 has a large and a small one, the others one each.
 enum class ConvolutionTile { large_bf16, small_bf16, f32, f64 };
 struct TileExtent {
-  std::int64_t m, n, k;
+  std::int64_t m, n;
 };
-TileExtent extent_of(ConvolutionTile tile);
+/// Of tile_gemm.hpp's tiles, to which convolution_device.hpp holds it.
+constexpr TileExtent extent_of(ConvolutionTile tile) {
+  if (tile == ConvolutionTile::large_bf16) return {128, 128};
+  if (tile == ConvolutionTile::f32) return {128, 64};
+  return {64, 64};
+}
+/// The least rows of any tile.
+constexpr std::int64_t least_tile_rows = 64;
 
 /// The large tile where it leaves no multiprocessor without work, else the small one. `m` and `n`: rows and columns
 /// of one product of which there are `products`; `vectors`: whether operands come 16 bytes at a time.

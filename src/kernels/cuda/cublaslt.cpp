@@ -19,22 +19,15 @@ namespace {
 
 // ---- the library, called by hand
 
+#define FOVEA_CALLS(one)                                                                               \
+  one(GetVersion) one(Create) one(MatmulDescCreate) one(MatmulDescDestroy) one(MatmulDescSetAttribute) \
+      one(MatrixLayoutCreate) one(MatrixLayoutDestroy) one(MatmulPreferenceCreate)                     \
+          one(MatmulPreferenceDestroy) one(MatmulPreferenceSetAttribute) one(MatmulAlgoGetHeuristic)   \
+              one(MatmulAlgoConfigGetAttribute) one(Matmul)
+
 struct Calls {
-#define FOVEA_CALL(name) decltype(&::cublasLt##name) name = nullptr
-  FOVEA_CALL(GetVersion);
-  FOVEA_CALL(Create);
-  FOVEA_CALL(MatmulDescCreate);
-  FOVEA_CALL(MatmulDescDestroy);
-  FOVEA_CALL(MatmulDescSetAttribute);
-  FOVEA_CALL(MatrixLayoutCreate);
-  FOVEA_CALL(MatrixLayoutDestroy);
-  FOVEA_CALL(MatmulPreferenceCreate);
-  FOVEA_CALL(MatmulPreferenceDestroy);
-  FOVEA_CALL(MatmulPreferenceSetAttribute);
-  FOVEA_CALL(MatmulAlgoGetHeuristic);
-  FOVEA_CALL(MatmulAlgoConfigGetAttribute);
-  FOVEA_CALL(MatmulAlgoCapGetAttribute);
-  FOVEA_CALL(Matmul);
+#define FOVEA_CALL(name) decltype(&::cublasLt##name) name = nullptr;
+  FOVEA_CALLS(FOVEA_CALL)
 #undef FOVEA_CALL
 };
 
@@ -50,35 +43,17 @@ Library load() {
   answer.name = "cublasLt";
   answer.file = "libcublasLt.so.13";
   answer.needed = 130000;
-  void* handle = nullptr;
-  for (const char* folder : {"", FOVEA_CUDA_LIBRARIES "/"}) {
-    handle = dlopen((folder + answer.file).c_str(), RTLD_NOW | RTLD_GLOBAL);
-    if (handle != nullptr) break;
-    if (answer.failure.empty()) answer.failure = dlerror();
-  }
-  if (handle == nullptr) return library;
+  void* const handle = load_library(answer, FOVEA_CUDA_LIBRARIES);
+  if (!answer.loaded) return library;
   bool complete = true;
   const auto find = [&](const char* name, auto& call) {
     call = reinterpret_cast<std::remove_reference_t<decltype(call)>>(dlsym(handle, name));
     complete = complete && call != nullptr;
   };
-#define FOVEA_CALL(name) find("cublasLt" #name, library.calls.name)
-  FOVEA_CALL(GetVersion);
-  FOVEA_CALL(Create);
-  FOVEA_CALL(MatmulDescCreate);
-  FOVEA_CALL(MatmulDescDestroy);
-  FOVEA_CALL(MatmulDescSetAttribute);
-  FOVEA_CALL(MatrixLayoutCreate);
-  FOVEA_CALL(MatrixLayoutDestroy);
-  FOVEA_CALL(MatmulPreferenceCreate);
-  FOVEA_CALL(MatmulPreferenceDestroy);
-  FOVEA_CALL(MatmulPreferenceSetAttribute);
-  FOVEA_CALL(MatmulAlgoGetHeuristic);
-  FOVEA_CALL(MatmulAlgoConfigGetAttribute);
-  FOVEA_CALL(MatmulAlgoCapGetAttribute);
-  FOVEA_CALL(Matmul);
+#define FOVEA_CALL(name) find("cublasLt" #name, library.calls.name);
+  FOVEA_CALLS(FOVEA_CALL)
 #undef FOVEA_CALL
-  answer.loaded = true;
+#undef FOVEA_CALLS
   answer.version = complete ? static_cast<int>(library.calls.GetVersion()) : 0;
   return library;
 }

@@ -34,16 +34,11 @@ LibraryAnswer load() {
   answer.file = "libcudnn.so.9";
   answer.needed = 90800;
   // Its engines that compile look for nvrtc by name: one that is loaded already is found.
-  for (const char* folder : {"", FOVEA_CUDA_LIBRARIES "/"}) {
-    if (dlopen((std::string(folder) + "libnvrtc.so.13").c_str(), RTLD_NOW | RTLD_GLOBAL) != nullptr) break;
-  }
-  for (const char* folder : {"", FOVEA_CUDNN_LIBRARIES "/"}) {
-    fe::cudnn_dlhandle = dlopen((folder + answer.file).c_str(), RTLD_NOW | RTLD_GLOBAL);
-    if (fe::cudnn_dlhandle != nullptr) break;
-    if (answer.failure.empty()) answer.failure = dlerror();
-  }
-  if (fe::cudnn_dlhandle == nullptr) return answer;
-  answer.loaded = true;
+  LibraryAnswer nvrtc;
+  nvrtc.file = "libnvrtc.so.13";
+  load_library(nvrtc, FOVEA_CUDA_LIBRARIES);
+  fe::cudnn_dlhandle = load_library(answer, FOVEA_CUDNN_LIBRARIES);
+  if (!answer.loaded) return answer;
   const auto ask = reinterpret_cast<std::size_t (*)()>(dlsym(fe::cudnn_dlhandle, "cudnnGetVersion"));
   answer.version = ask == nullptr ? 0 : static_cast<int>(ask());
   return answer;
@@ -172,9 +167,6 @@ class Builder {
     out(node, {node.inputs.size() == 1 ? graph_->pointwise(in(node, 0), attributes)
                                        : graph_->pointwise(in(node, 0), in(node, 1), attributes)});
   }
-  void reduction(const GraphNode& node, fe::ReductionMode_t mode) {
-    out(node, {graph_->reduction(in(node, 0), fe::graph::Reduction_attributes().set_mode(mode))});
-  }
   void pool(const GraphNode& node, fe::ResampleMode_t mode) {
     const auto made = graph_->resample(in(node, 0), fe::graph::Resample_attributes()
                                                         .set_resampling_mode(mode)
@@ -237,9 +229,8 @@ class Builder {
       case GraphOp::inverse_root:
         return pointwise(node, Mode::RSQRT);
       case GraphOp::sum:
-        return reduction(node, fe::ReductionMode_t::ADD);
-      case GraphOp::average:
-        return reduction(node, fe::ReductionMode_t::AVG);
+        return out(node, {graph_->reduction(in(node, 0), fe::graph::Reduction_attributes().set_mode(
+                                                             fe::ReductionMode_t::ADD))});
       case GraphOp::statistics: {
         const auto made = graph_->genstats(in(node, 0), fe::graph::Genstats_attributes());
         return out(node, {made[0], made[1]});
@@ -380,11 +371,6 @@ class CudnnOp : public PlannedOp {
     info.approximate = has(Note::REDUCED_PRECISION_REDUCTION) || has(Note::DOWN_CONVERT_INPUTS) ||
                        has(Note::FFT) || has(Note::WINOGRAD) || has(Note::WINOGRAD_TILE_4x4) ||
                        has(Note::WINOGRAD_TILE_6x6) || has(Note::WINOGRAD_TILE_13x13);
-    std::vector<fe::BehaviorNote_t> behaviour;
-    if (graph_->get_behavior_notes_for_plan_at_index(i, behaviour).is_good()) {
-      info.compiles = std::find(behaviour.begin(), behaviour.end(),
-                                fe::BehaviorNote_t::RUNTIME_COMPILATION) != behaviour.end();
-    }
   }
 
   std::string name_;

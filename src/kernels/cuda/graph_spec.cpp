@@ -27,7 +27,6 @@ constexpr OpInfo infos[] = {
     {GraphOp::sigmoid_backward, "sigmoid_backward", 2, 1},
     {GraphOp::inverse_root, "inverse_root", 1, 1},
     {GraphOp::sum, "sum", 1, 1},
-    {GraphOp::average, "average", 1, 1},
     {GraphOp::statistics, "statistics", 1, 2},
     {GraphOp::statistics_finalize, "statistics_finalize", 9, 6},
     {GraphOp::norm_training, "norm_training", 7, 5},

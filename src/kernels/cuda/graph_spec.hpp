@@ -33,7 +33,6 @@ enum class GraphOp : std::uint8_t {
   sigmoid_backward,     // dy, x -> dx
   inverse_root,         // x -> x^-1/2
   sum,                  // x -> y, over the dimensions in which y has size 1
-  average,              // the same, divided by their size
   statistics,           // x -> sum, sum of squares, of each channel
   statistics_finalize,  // sum, squares, scale, bias, running_mean, running_var, eps, momentum, count
                         //   -> equivalent scale, equivalent bias, mean, invstd, next_mean, next_var

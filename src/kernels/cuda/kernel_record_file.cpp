@@ -7,8 +7,9 @@
 #include <filesystem>
 
 #include "kernels/cuda/plan_cache.hpp"
-#include "kernels/cuda/strict_json.hpp"
+#include "kernels/runtime/atomic_file.hpp"
 #include "kernels/runtime/error.hpp"
+#include "kernels/runtime/strict_json.hpp"
 
 namespace fovea {
 namespace {
@@ -31,6 +32,24 @@ KernelRecord::Row row_from(const json& value, std::size_t index, const std::stri
   return row;
 }
 
+bool same_problem(const KernelRecord::Row& a, const KernelRecord::Row& b) {
+  return a.primitive == b.primitive && a.dtype == b.dtype && a.bytes == b.bytes;
+}
+
+std::string text_of(const KernelRecord& record) {
+  ordered_json rows = ordered_json::array();
+  for (const KernelRecord::Row& r : record.rows) {
+    rows.push_back({{"primitive", r.primitive},
+                    {"dtype", r.dtype},
+                    {"bytes", r.bytes},
+                    {"kernel", r.kernel},
+                    {"median_us", r.median_us}});
+  }
+  const ordered_json whole{
+      {"format", format_name}, {"version", format_version}, {"device", record.device}, {"rows", rows}};
+  return whole.dump(1) + "\n";
+}
+
 }  // namespace
 
 std::string kernel_record_path(const std::string& device) {
@@ -51,28 +70,27 @@ KernelRecord read_kernel_record(const std::string& path, const std::string& devi
     fail_file(path, fmt::format("it is of {}, and here is {}", o.text("device"), device));
   for (const json& value : o.array("rows")) {
     const KernelRecord::Row row = row_from(value, record.rows.size(), path);
-    const bool twice = std::any_of(record.rows.begin(), record.rows.end(), [&](const KernelRecord::Row& r) {
-      return r.primitive == row.primitive && r.dtype == row.dtype && r.bytes == row.bytes;
-    });
+    const bool twice = std::any_of(record.rows.begin(), record.rows.end(),
+                                   [&](const KernelRecord::Row& r) { return same_problem(r, row); });
     if (twice)
       fail_file(path, fmt::format("row {} is of the same problem as one before", record.rows.size()));
     record.rows.push_back(row);
   }
+  record.sort();
   return record;
 }
 
-void write_kernel_record(const std::string& path, const KernelRecord& record) {
-  ordered_json rows = ordered_json::array();
-  for (const KernelRecord::Row& r : record.rows) {
-    rows.push_back({{"primitive", r.primitive},
-                    {"dtype", r.dtype},
-                    {"bytes", r.bytes},
-                    {"kernel", r.kernel},
-                    {"median_us", r.median_us}});
+void add_to_kernel_record(const std::string& path, const KernelRecord& record) {
+  make_folder_of(path);
+  AtomicFile out(path);  // locks out other writers from here on
+  KernelRecord whole = read_kernel_record(path, record.device);
+  for (const KernelRecord::Row& row : record.rows) {
+    std::erase_if(whole.rows, [&](const KernelRecord::Row& r) { return same_problem(r, row); });
+    whole.rows.push_back(row);
   }
-  const ordered_json whole{
-      {"format", format_name}, {"version", format_version}, {"device", record.device}, {"rows", rows}};
-  strict_json::write(path, whole.dump(1) + "\n");
+  whole.sort();
+  out.write(text_of(whole));
+  out.commit();
 }
 
 void load_kernel_record(const std::string& device, std::string& complaint) {

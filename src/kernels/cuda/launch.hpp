@@ -44,6 +44,13 @@ inline bool aligned_16(std::initializer_list<const void*> pointers) {
   return true;
 }
 
+inline bool aligned_16(Ports ports) {
+  for (const View& port : ports) {
+    if (!aligned_16({port.data})) return false;
+  }
+  return true;
+}
+
 /// visit_element() with the widest vector that divides `channels`, or 1: f(zero, std::integral_constant<int, V>).
 template <class F>
 void visit_vector(Dtype dtype, std::int64_t channels, bool aligned, F&& f) {

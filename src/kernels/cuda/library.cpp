@@ -33,20 +33,24 @@ State& state() {
   return *instance;
 }
 
+void say(const std::string& complaint) {
+  if (!complaint.empty()) fmt::print(stderr, "{}\n", complaint);
+}
+
 PlanFile& file() {
   State& s = state();
   if (!s.file) {
     const PlanFileHeader header = source().header();
     std::string complaint;
     s.file = PlanFile::open(plan_path(header), header, complaint);
-    if (!complaint.empty()) fmt::print(stderr, "{}\n", complaint);
+    say(complaint);
   }
   return *s.file;
 }
 
 void save(PlanFile& plans) {
   try {
-    plans.save();
+    say(plans.save());
   } catch (const Error& error) {  // measured all the same
     static bool said = false;
     if (!std::exchange(said, true)) fmt::print(stderr, "plans are not kept: {}\n", error.what());
@@ -79,17 +83,19 @@ class DeviceTimer : public PlanTimer {
     synchronize(stream);
   }
 
-  PlanTime time(std::size_t plan) override {
+  void try_out(std::size_t plan) override {
+    workspace_.reset();
     op_.build(plan);
     const std::int64_t bytes = op_.plans()[plan].workspace;
-    std::unique_ptr<Storage> workspace;
-    if (bytes > 0) workspace = std::make_unique<Storage>(bytes, Device::cuda);
-    const auto run = [&](int i) {
-      const std::vector<void*>& set = sets_[static_cast<std::size_t>(i) % sets_.size()];
-      op_.run(plan, set, workspace ? workspace->data() : nullptr, current_stream(Device::cuda));
-    };
-    run(0);  // an error here is the plan's own, not the capture's
+    if (bytes > 0) workspace_.emplace(bytes, Device::cuda);
+    run(plan, 0);
     synchronize(current_stream(Device::cuda));
+  }
+
+  void check_device() override { synchronize(Device::cuda); }
+
+  PlanTime time(std::size_t plan) override {
+    const auto run = [&](int i) { this->run(plan, i); };
     // A few runs tell whether it is worth more: most of some seventy plans are far behind.
     Timing t = time_runs(Device::cuda, run, {.copies = 5, .replays = 5, .warm_up = 1, .limit_s = 0.05});
     if (t.median_us < 1.5 * best_us_) {
@@ -100,8 +106,14 @@ class DeviceTimer : public PlanTimer {
   }
 
  private:
+  void run(std::size_t plan, int i) {
+    const std::vector<void*>& set = sets_[static_cast<std::size_t>(i) % sets_.size()];
+    op_.run(plan, set, workspace_ ? workspace_->data() : nullptr, current_stream(Device::cuda));
+  }
+
   static constexpr int copies = 20;
   PlannedOp& op_;
+  std::optional<Storage> workspace_;  // of the plan that was tried out last
   std::vector<std::unique_ptr<Storage>> owned_;
   std::vector<std::vector<void*>> sets_;
   double best_us_ = std::numeric_limits<double>::infinity();
@@ -110,6 +122,8 @@ class DeviceTimer : public PlanTimer {
 class GivenTimer : public PlanTimer {
  public:
   GivenTimer(PlannedOp& op, const TimePlan& time) : op_(op), time_(time) {}
+  void try_out(std::size_t plan) override { op_.build(plan); }
+  void check_device() override {}
   PlanTime time(std::size_t plan) override { return time_(op_, plan); }
 
  private:
@@ -130,7 +144,11 @@ Source& build_source();  // library_cuda.cpp, or library_none.cpp
 
 Source& source() { return state().source != nullptr ? *state().source : build_source(); }
 
-const PlanFile& plan_file() { return file(); }
+void keep_copy_rate(double bytes_per_s) {
+  if (!source().why_unusable().empty()) return;
+  file().set_copy_rate(bytes_per_s);
+  save(file());
+}
 
 Operation::Operation(const GraphSpec& spec)
     : op_(spec.primitive()),
@@ -158,24 +176,33 @@ void Operation::plan() {
   failure_.clear();
   planned_.reset();
   taken_.reset();
+  supported_.reset();
   entry_ = {};
   failure_ = source().why_unusable();
   if (!failure_.empty()) return;
   try {
     planned_ = make_();
-    const PlanEntry* known = file().find(op_, problem_);
-    entry_ = with_plans(known != nullptr ? *known : PlanEntry{op_, problem_, cost_.flops, cost_.bytes, {}},
-                        planned_->plans());
+    entry_ = known_entry();
     if (entry_.plans.empty()) failure_ = fmt::format("{}: the library has no plan for {}", op_, problem_);
   } catch (const Error& error) {
     failure_ = error.what();
   }
 }
 
+PlanEntry Operation::known_entry() const {
+  const PlanEntry* known = file().find(op_, problem_);
+  return with_plans(known != nullptr ? *known : PlanEntry{op_, problem_, cost_.flops, cost_.bytes, {}},
+                    planned_->plans());
+}
+
 bool Operation::is_supported() {
   plan();
-  if (!failure_.empty()) return false;
-  return chosen_plan(entry_, plan_limits()).has_value() || must_measure(entry_, plan_limits());
+  const PlanLimits& limits = plan_limits();
+  if (!supported_ || supported_under_ != limits) {
+    supported_ = failure_.empty() && (chosen_plan(entry_, limits) || must_measure(entry_, limits));
+    supported_under_ = limits;
+  }
+  return *supported_;
 }
 
 void Operation::measure(std::span<void* const> tensors, Stream stream) {
@@ -191,17 +218,21 @@ void Operation::measure(std::span<void* const> tensors, Stream stream) {
         "--debug before",
         op_));
   }
+  say(file().reload());  // another process may have measured this problem since the file was read
+  entry_ = known_entry();
+  if (!must_measure(entry_, plan_limits())) return;
+  std::exception_ptr passing;
   if (state().timer) {
     GivenTimer timer(*planned_, state().timer);
-    measure_plans(entry_, plan_limits(), timer);
+    passing = measure_plans(entry_, plan_limits(), timer);
   } else {
-    if (file().copy_bytes_per_s() == 0)
-      file().set_copy_rate(copy_ceiling(Device::cuda, std::size_t{1} << 30));
+    const PeakScope not_of_the_step(stream.device);
     DeviceTimer timer(*planned_, ports_, tensors, stream);
-    measure_plans(entry_, plan_limits(), timer);
+    passing = measure_plans(entry_, plan_limits(), timer);
   }
   file().put(entry_);
   save(file());
+  if (passing && !chosen_plan(entry_, plan_limits())) std::rethrow_exception(passing);
 }
 
 std::optional<std::size_t> Operation::first_that_builds() {
@@ -211,6 +242,8 @@ std::optional<std::size_t> Operation::first_that_builds() {
     try {
       planned_->build(i);
       return i;
+    } catch (const OutOfMemory&) {
+      throw;
     } catch (const Error& error) {
       entry_.plans[i].failure = error.what();
     }
@@ -220,6 +253,7 @@ std::optional<std::size_t> Operation::first_that_builds() {
 
 void Operation::choose(std::span<void* const> tensors, Stream stream) {
   const PlanLimits limits = plan_limits();
+  supported_.reset();  // what fails now counts from now on
   if (limits.measure && must_measure(entry_, limits)) measure(tensors, stream);
   taken_ = chosen_plan(entry_, limits);
   if (!taken_ && !limits.measure) taken_ = first_that_builds();

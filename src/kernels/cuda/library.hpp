@@ -14,6 +14,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -44,6 +45,12 @@ void set_source(Source* source);
 using TimePlan = std::function<PlanTime(PlannedOp&, std::size_t)>;
 void set_timer(TimePlan timer);
 
+/// Whether the libraries' kernels take it: in f32 and bf16.
+template <class Problem>
+bool has_dtype(const Problem& p) {
+  return p.dtype == Dtype::f32 || p.dtype == Dtype::bf16;
+}
+
 /// Of a tensor that a plan reads or writes.
 struct Port {
   std::int64_t bytes = 0;
@@ -63,11 +70,9 @@ class Operation {
   void run(std::initializer_list<View> tensors, Stream stream);
   void run(std::span<void* const> tensors, Stream stream);
 
-  const std::string& op() const { return op_; }
-  const std::string& problem() const { return problem_; }
-
  private:
-  void plan();  // asks the library, once
+  void plan();                    // asks the library, once
+  PlanEntry known_entry() const;  // its plans, with what the file knows of them
   void choose(std::span<void* const> tensors, Stream stream);
   void measure(std::span<void* const> tensors, Stream stream);
   std::optional<std::size_t> first_that_builds();
@@ -79,7 +84,8 @@ class Operation {
   std::unique_ptr<PlannedOp> planned_;
   PlanEntry entry_;
   std::optional<std::size_t> taken_;
-  PlanLimits taken_under_;
+  std::optional<bool> supported_;
+  PlanLimits taken_under_, supported_under_;
   std::uint64_t generation_ = 0;  // of the source
 };
 
@@ -116,7 +122,8 @@ class Memo {
   Table<N, Operation> table_;
 };
 
-/// The plan file of this device and these libraries, as this process knows it.
-const PlanFile& plan_file();
+/// Writes what a plain copy reaches on the device into its plan file, for the floors of the ledger. Nothing happens where
+/// the libraries cannot be used.
+void keep_copy_rate(double bytes_per_s);
 
 }  // namespace fovea::library

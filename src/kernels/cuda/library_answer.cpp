@@ -1,9 +1,21 @@
 // See library_answer.hpp.
 #include "kernels/cuda/library_answer.hpp"
 
+#include <dlfcn.h>
 #include <fmt/format.h>
 
 namespace fovea {
+
+void* load_library(LibraryAnswer& answer, const std::string& folder) {
+  void* handle = nullptr;
+  for (const std::string& place : {std::string(), folder + "/"}) {
+    handle = dlopen((place + answer.file).c_str(), RTLD_NOW | RTLD_GLOBAL);
+    if (handle != nullptr) break;
+    if (answer.failure.empty()) answer.failure = dlerror();
+  }
+  answer.loaded = handle != nullptr;
+  return handle;
+}
 
 std::string version_text(int version) {
   return fmt::format("{}.{}.{}", version / 10000, version / 100 % 100, version % 100);

@@ -1,4 +1,4 @@
-// What loading a library answered, and what that means for a user: pure functions of recorded answers.
+// Loading a library by hand; what that answered, and what the answer means for a user, which are pure functions.
 #pragma once
 
 #include <string>
@@ -13,6 +13,10 @@ struct LibraryAnswer {
   std::string failure;  // the loader's own words
   int version = 0;
 };
+
+/// Loads `answer.file` from where the loader looks, else from the folder. Null where it is in neither, with the loader's
+/// first complaint in the answer.
+void* load_library(LibraryAnswer& answer, const std::string& folder);
 
 /// Empty where the library can be used, else one sentence.
 std::string sentence_of(const LibraryAnswer& answer);

@@ -10,9 +10,10 @@
 #include <set>
 #include <utility>
 
-#include "kernels/cuda/strict_json.hpp"
+#include "kernels/runtime/atomic_file.hpp"
 #include "kernels/runtime/error.hpp"
 #include "kernels/runtime/memory.hpp"
+#include "kernels/runtime/strict_json.hpp"
 
 namespace fovea {
 namespace {
@@ -37,6 +38,29 @@ const PlanRecord* pinned_of(const PlanEntry& entry) {
   return it == entry.plans.end() ? nullptr : &*it;
 }
 
+bool is_unmeasured(const PlanRecord& plan, const PlanLimits& limits) {
+  return !plan.time && plan.failure.empty() && why_left_out(plan.info, limits).empty();
+}
+
+// The user pins and unpins in the file; another process may have measured what this one has not.
+PlanEntry with_what_lies_there(PlanEntry entry, const PlanEntry& there) {
+  for (PlanRecord& plan : entry.plans) plan.pinned = false;
+  for (const PlanRecord& other : there.plans) {
+    const auto mine = std::find_if(entry.plans.begin(), entry.plans.end(),
+                                   [&](const PlanRecord& p) { return same_plan(p.info, other.info); });
+    if (mine == entry.plans.end()) {
+      if (other.pinned) entry.plans.push_back(other);
+      continue;
+    }
+    mine->pinned = other.pinned;
+    if (!mine->time && mine->failure.empty()) {
+      mine->time = other.time;
+      mine->failure = other.failure;
+    }
+  }
+  return entry;
+}
+
 // ---- JSON
 
 PlanRecord plan_from(const json& value, const std::string& where, const std::string& path) {
@@ -48,7 +72,6 @@ PlanRecord plan_from(const json& value, const std::string& where, const std::str
   plan.info.deterministic = o.flag("deterministic");
   plan.info.tf32 = o.flag("tf32");
   plan.info.approximate = o.flag("approximate");
-  plan.info.compiles = o.flag("compiles");
   plan.failure = o.text_or("failure", "");
   plan.pinned = o.has("pinned") && o.flag("pinned");
   if (o.has("median_us")) {
@@ -77,21 +100,36 @@ PlanEntry entry_from(const json& value, std::size_t index, const std::string& pa
   return entry;
 }
 
-ordered_json json_of_plan(const PlanRecord& p, bool chosen, const std::string& left_out) {
+ordered_json json_of_plan(const PlanRecord& p) {
   ordered_json o{{"engine", p.info.engine},       {"knobs", p.info.knobs},
                  {"workspace", p.info.workspace}, {"deterministic", p.info.deterministic},
-                 {"tf32", p.info.tf32},           {"approximate", p.info.approximate},
-                 {"compiles", p.info.compiles}};
+                 {"tf32", p.info.tf32},           {"approximate", p.info.approximate}};
   if (p.time) {
     o["median_us"] = p.time->median_us;
     o["p10_us"] = p.time->p10_us;
     o["p90_us"] = p.time->p90_us;
   }
   if (!p.failure.empty()) o["failure"] = p.failure;
-  if (!left_out.empty()) o["left_out"] = left_out;
   if (p.pinned) o["pinned"] = true;
-  if (chosen) o["chosen"] = true;
   return o;
+}
+
+std::string json_of(const PlanFile& file) {
+  ordered_json problems = ordered_json::array();
+  for (const PlanEntry& e : file.entries()) {
+    ordered_json plans = ordered_json::array();
+    for (const PlanRecord& plan : e.plans) plans.push_back(json_of_plan(plan));
+    problems.push_back(
+        {{"op", e.op}, {"problem", e.problem}, {"flops", e.flops}, {"bytes", e.bytes}, {"plans", plans}});
+  }
+  ordered_json whole{{"format", format_name},
+                     {"version", format_version},
+                     {"device", file.header().device},
+                     {"cudnn", file.header().cudnn},
+                     {"cublaslt", file.header().cublaslt}};
+  if (file.copy_bytes_per_s() > 0) whole["copy_bytes_per_s"] = file.copy_bytes_per_s();
+  whole["problems"] = problems;
+  return whole.dump(1);
 }
 
 std::string environment(const char* name) {
@@ -126,21 +164,29 @@ std::optional<std::size_t> chosen_plan(const PlanEntry& entry, const PlanLimits&
 
 bool must_measure(const PlanEntry& entry, const PlanLimits& limits) {
   if (pinned_of(entry) != nullptr) return false;
-  return std::any_of(entry.plans.begin(), entry.plans.end(), [&](const PlanRecord& p) {
-    return !p.time && p.failure.empty() && why_left_out(p.info, limits).empty();
-  });
+  return std::any_of(entry.plans.begin(), entry.plans.end(),
+                     [&](const PlanRecord& p) { return is_unmeasured(p, limits); });
 }
 
-void measure_plans(PlanEntry& entry, const PlanLimits& limits, PlanTimer& timer) {
+std::exception_ptr measure_plans(PlanEntry& entry, const PlanLimits& limits, PlanTimer& timer) {
+  std::exception_ptr passing;
   for (std::size_t i = 0; i < entry.plans.size(); ++i) {
     PlanRecord& plan = entry.plans[i];
-    if (plan.time || !plan.failure.empty() || !why_left_out(plan.info, limits).empty()) continue;
+    if (!is_unmeasured(plan, limits)) continue;
+    bool runs = false;
     try {
+      timer.try_out(i);
+      runs = true;
       plan.time = timer.time(i);
+    } catch (const OutOfMemory&) {
+      passing = std::current_exception();
     } catch (const Error& error) {
-      plan.failure = error.what();
+      timer.check_device();
+      if (!runs) plan.failure = error.what();
+      if (runs) passing = std::current_exception();
     }
   }
+  return passing;
 }
 
 PlanEntry with_plans(PlanEntry entry, std::span<const PlanInfo> offered) {
@@ -227,52 +273,44 @@ const PlanEntry* PlanFile::find(std::string_view op, std::string_view problem) c
 }
 
 void PlanFile::put(const PlanEntry& entry) {
-  for (PlanEntry& e : entries_) {
-    if (e.op == entry.op && e.problem == entry.problem) {
-      e = entry;
-      return;
-    }
+  put_.push_back(entry);
+  const auto it = std::find_if(entries_.begin(), entries_.end(), [&](const PlanEntry& e) {
+    return e.op == entry.op && e.problem == entry.problem;
+  });
+  if (it == entries_.end()) {
+    entries_.push_back(entry);
+  } else {
+    *it = entry;
   }
-  entries_.push_back(entry);
 }
 
-void PlanFile::save() {
-  try {
-    const PlanFile now(path_, header_);
-    for (const PlanEntry& e : now.entries_) {
-      if (find(e.op, e.problem) == nullptr) entries_.push_back(e);
-    }
-  } catch (const Error&) {
-    // what another process left there is not worth more than what is known here
+std::string PlanFile::reload() {
+  std::string complaint;
+  PlanFile now = open(path_, header_, complaint);
+  if (!complaint.empty()) put_ = entries_;  // nothing of what is known here is on the disk any more
+  for (const PlanEntry& entry : put_) {
+    const PlanEntry* there = now.find(entry.op, entry.problem);
+    now.put(there == nullptr ? entry : with_what_lies_there(entry, *there));
   }
-  strict_json::write(path_, json_of(*this, plan_limits()) + "\n");
+  if (copy_bytes_per_s_ > 0) now.copy_bytes_per_s_ = copy_bytes_per_s_;
+  *this = std::move(now);
+  return complaint;
+}
+
+std::string PlanFile::save() {
+  make_folder_of(path_);
+  AtomicFile out(path_);  // locks out other writers from here on
+  std::string complaint = reload();
+  out.write(json_of(*this) + "\n");
+  out.commit();
+  put_.clear();
+  return complaint;
 }
 
 double floor_us(const PlanEntry& entry, const DeviceRates& rates) {
   const bool bf16 = entry.problem.find("bf16") != std::string::npos;
   const double moving = rates.copy_bytes_per_s > 0 ? entry.bytes / rates.copy_bytes_per_s : 0;
   return 1e6 * std::max(moving, entry.flops / (bf16 ? rates.bf16_flops : rates.f32_flops));
-}
-
-std::string json_of(const PlanFile& file, const PlanLimits& limits) {
-  ordered_json problems = ordered_json::array();
-  for (const PlanEntry& e : file.entries()) {
-    ordered_json plans = ordered_json::array();
-    const std::optional<std::size_t> chosen = chosen_plan(e, limits);
-    for (std::size_t i = 0; i < e.plans.size(); ++i) {
-      plans.push_back(json_of_plan(e.plans[i], chosen == i, why_left_out(e.plans[i].info, limits)));
-    }
-    problems.push_back(
-        {{"op", e.op}, {"problem", e.problem}, {"flops", e.flops}, {"bytes", e.bytes}, {"plans", plans}});
-  }
-  ordered_json whole{{"format", format_name},
-                     {"version", format_version},
-                     {"device", file.header().device},
-                     {"cudnn", file.header().cudnn},
-                     {"cublaslt", file.header().cublaslt}};
-  if (file.copy_bytes_per_s() > 0) whole["copy_bytes_per_s"] = file.copy_bytes_per_s();
-  whole["problems"] = problems;
-  return whole.dump(1);
 }
 
 std::string plan_folder() {
@@ -284,8 +322,8 @@ std::string plan_folder() {
 }
 
 std::string plan_path(const PlanFileHeader& header) {
-  return fmt::format("{}/plans-{}-cudnn-{}.json", plan_folder(), file_name_of(header.device),
-                     file_name_of(header.cudnn));
+  return fmt::format("{}/plans-{}-cudnn-{}-cublaslt-{}.json", plan_folder(), file_name_of(header.device),
+                     file_name_of(header.cudnn), file_name_of(header.cublaslt));
 }
 
 std::string file_name_of(std::string_view text) {

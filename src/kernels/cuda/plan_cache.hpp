@@ -1,7 +1,7 @@
 // The plan cache: what a library offered for every problem it was asked for, what each plan took, and which one is
 // taken. One JSON file for each device and version of the libraries, to be read, shared, compared and edited:
 //
-//   ${FOVEA_PLAN_CACHE:-~/.cache/fovea}/plans-NVIDIA-H200-cudnn-9.19.0.json
+//   ${FOVEA_PLAN_CACHE:-~/.cache/fovea}/plans-NVIDIA-H200-cudnn-9.19.0-cublaslt-13.1.0.json
 //
 // A plan with "pinned": true is taken whatever else the file says. The file is written whole or not at all. One that is
 // damaged, too large or made by other versions is put aside under the name with .bad after it, and measuring begins
@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -66,15 +67,22 @@ std::optional<std::size_t> chosen_plan(const PlanEntry& entry, const PlanLimits&
 /// Whether a plan is allowed, not known to fail, and not measured; never where one is pinned.
 bool must_measure(const PlanEntry& entry, const PlanLimits& limits);
 
-/// Measures a plan. Throws Error where it does not run.
+/// Measures plans, of which `plan` is the number in the entry.
 class PlanTimer {
  public:
   virtual ~PlanTimer() = default;
+  /// Builds a plan and runs it once. Throws Error where the plan cannot do that.
+  virtual void try_out(std::size_t plan) = 0;
+  /// Throws where the device itself no longer works, so that an Error of try_out() says nothing about the plan.
+  virtual void check_device() = 0;
+  /// Of a plan that was tried out.
   virtual PlanTime time(std::size_t plan) = 0;
 };
 
-/// Measures every plan of the entry that must be; what fails is noted. `plan` of the timer counts the entry's plans.
-void measure_plans(PlanEntry& entry, const PlanLimits& limits, PlanTimer& timer);
+/// Measures every plan of the entry that must be. One that cannot be built or run is noted as failed, for good; one for
+/// which memory ran out, or whose timing went wrong, stays unmeasured. The last such Error, if there was one, is for the
+/// caller who is left without a plan. What the device says once it is lost is thrown.
+std::exception_ptr measure_plans(PlanEntry& entry, const PlanLimits& limits, PlanTimer& timer);
 
 /// The entry with the plans that the library offers now, in its order: times, failures and pins of those it had before
 /// are kept, plans that are gone are dropped. Throws Error where a pinned plan is gone.
@@ -111,13 +119,17 @@ class PlanFile {
   const std::string& path() const { return path_; }
   const PlanFileHeader& header() const { return header_; }
   const std::vector<PlanEntry>& entries() const { return entries_; }
-  /// Of the device when plans were first measured; 0: not known.
+  /// What kernel_bench read on the device; 0: not known.
   double copy_bytes_per_s() const { return copy_bytes_per_s_; }
   void set_copy_rate(double bytes_per_s) { copy_bytes_per_s_ = bytes_per_s; }
   const PlanEntry* find(std::string_view op, std::string_view problem) const;
   void put(const PlanEntry& entry);
-  /// Writes it, with the entries that another process has added since it was read.
-  void save();
+  /// Reads the file again, and keeps what was put here since the last save. Pins are as they stand on the disk, and so is
+  /// what another process has measured. The result is empty, or why what lies there cannot be used; then it is put aside
+  /// as open() does.
+  std::string reload();
+  /// Writes the file, after a reload() with whose result it answers; one writer at a time.
+  std::string save();
 
   static constexpr std::size_t most_bytes = std::size_t{64} << 20;
 
@@ -128,15 +140,13 @@ class PlanFile {
   std::string path_;
   PlanFileHeader header_;
   std::vector<PlanEntry> entries_;
+  std::vector<PlanEntry> put_;  // since the last save
   double copy_bytes_per_s_ = 0;
 };
 
-/// The whole file as text.
-std::string json_of(const PlanFile& file, const PlanLimits& limits);
-
 /// ${FOVEA_PLAN_CACHE}, else ${XDG_CACHE_HOME}/fovea, else ~/.cache/fovea; Error where none of these is set.
 std::string plan_folder();
-/// PLAN_FOLDER/plans-DEVICE-cudnn-VERSION.json
+/// PLAN_FOLDER/plans-DEVICE-cudnn-VERSION-cublaslt-VERSION.json
 std::string plan_path(const PlanFileHeader& header);
 /// Letters, digits and dots of a name, the rest as single dashes: "NVIDIA H200" is "NVIDIA-H200".
 std::string file_name_of(std::string_view text);

@@ -22,7 +22,6 @@ struct PlanInfo {
   bool tf32 = false;  // products of f32 problems by tensor cores, in TF32
   bool approximate =
       false;  // by transforms (Winograd, FFT) or in a precision below f32: not as close as direct sums
-  bool compiles = false;  // compiled when it is built
   bool operator==(const PlanInfo&) const = default;
 };
 

@@ -67,7 +67,7 @@ struct Fragments {
   /// f(row, column, value) for each element of this thread.
   template <class F>
   __device__ __forceinline__ void for_each(F&& f) {
-    for_each_with(*this, [&](int row, int column, float& mine, float) { f(row, column, mine); });
+    for_each_with(*this, [&](int row, int column, float& mine, const float&) { f(row, column, mine); });
   }
   /// f(row, column, value, the other's value).
   template <class F>
@@ -98,7 +98,7 @@ struct Elements {
 
   template <class F>
   __device__ __forceinline__ void for_each(F&& f) {
-    for_each_with(*this, [&](int row, int column, T& mine, T) { f(row, column, mine); });
+    for_each_with(*this, [&](int row, int column, T& mine, const T&) { f(row, column, mine); });
   }
   template <class F>
   __device__ __forceinline__ void for_each_with(const Elements& other, F&& f) {
@@ -282,6 +282,16 @@ struct OutTile {
   alignas(16) A values[Tile::m * pitch];
 
   __device__ __forceinline__ A* row(int m) { return values + m * pitch; }
+  /// f(row, first column) for each run of V columns of the first `rows` rows and `columns` columns, spread over the
+  /// threads so that neighbours have neighbouring columns. V divides `columns`.
+  template <int V, class F>
+  __device__ __forceinline__ void for_each_run(int rows, int columns, F&& f) {
+    constexpr int runs = Tile::n / V, at_once = Tile::threads / runs;
+    static_assert(Tile::threads % runs == 0);
+    const int thread = static_cast<int>(threadIdx.x), column = thread % runs * V;
+    if (column >= columns) return;  // no barrier below
+    for (int row = thread / runs; row < rows; row += at_once) f(row, column);
+  }
 };
 
 /// The buffers of a product, and then its result.
@@ -296,17 +306,6 @@ template <class Tile>
 __device__ __forceinline__ void put(OutTile<Tile>& out, Accumulators<Tile>& sums) {
   using A = typename OutTile<Tile>::A;
   sums.for_each([&](int row, int column, A& value) { out.row(row)[column] = value; });
-}
-
-/// f(row, first column) for each run of V columns of the first `rows` rows and `columns` columns, spread over the
-/// threads so that neighbours have neighbouring columns. V divides `columns`.
-template <class Tile, int V, class F>
-__device__ __forceinline__ void for_each_run(int rows, int columns, F&& f) {
-  constexpr int runs = Tile::n / V, at_once = Tile::threads / runs;
-  static_assert(Tile::threads % runs == 0);
-  const int thread = static_cast<int>(threadIdx.x), column = thread % runs * V;
-  if (column >= columns) return;  // no barrier below
-  for (int row = thread / runs; row < rows; row += at_once) f(row, column);
 }
 
 }  // namespace fovea::SIMT_WORLD

@@ -269,9 +269,10 @@ __device__ __forceinline__ void back_to_mean(const HamBackward<T, A>& t, const H
   }
   if (block.rank == 0 && thread == 0) rows.db[block.image] = sum_over_cluster(shared.ds, 0, block);
   __syncthreads();
-  column_products(t.fc2_weight + static_cast<std::size_t>(channels.begin) * d.hidden, d.hidden,
-                  shared.dwgt + channels.begin, channels.end - channels.begin, d.hidden, shared.part,
-                  [&](int j, A sum) { shared.dz_part[j] = sum; });
+  const int own = channels.end - channels.begin;
+  const A* fc2_rows = t.fc2_weight + static_cast<std::size_t>(channels.begin) * d.hidden;
+  column_products(LayerWeights<A>{fc2_rows, own, d.hidden, d.hidden}, shared.dwgt + channels.begin,
+                  shared.part, [&](int j, A sum) { shared.dz_part[j] = sum; });
   simt::cluster_sync();
   for (int j = thread; j < d.hidden; j += threads) {
     const A sum = sum_over_cluster(shared.dz_part, j, block);
@@ -279,9 +280,8 @@ __device__ __forceinline__ void back_to_mean(const HamBackward<T, A>& t, const H
     if (block.rank == 0) rows.dz[block.image * d.hidden + j] = shared.dz[j];
   }
   __syncthreads();
-  column_products(t.fc1_weight + channels.begin, d.channels, shared.dz, d.hidden,
-                  channels.end - channels.begin, shared.part,
-                  [&](int i, A sum) { shared.dmean[channels.begin + i] = sum / A(d.pixels); });
+  column_products(LayerWeights<A>{t.fc1_weight + channels.begin, d.hidden, own, d.channels}, shared.dz,
+                  shared.part, [&](int i, A sum) { shared.dmean[channels.begin + i] = sum / A(d.pixels); });
   simt::cluster_sync();
   gather_slices(shared.dmean, d.channels, block);
   __syncthreads();

@@ -150,9 +150,9 @@ __global__ void __launch_bounds__(gate_threads, 1)
   for (int c = static_cast<int>(threadIdx.x); c < d.channels; c += static_cast<int>(blockDim.x))
     dlogit2[c] = sum_rows(parts + c, d.parts, d.channels) * wgt[c] * (A(1) - wgt[c]);
   __syncthreads();
-  column_products(t.fc2_weight, d.hidden, dlogit2, d.channels, d.hidden, shared.part,
+  column_products(LayerWeights<A>{t.fc2_weight, d.channels, d.hidden, d.hidden}, dlogit2, shared.part,
                   [&](int j, A sum) { dz[j] = z[j] <= A(0) ? A(0) : sum; });
-  column_products(t.fc1_weight, d.channels, dz, d.hidden, d.channels, shared.part,
+  column_products(LayerWeights<A>{t.fc1_weight, d.hidden, d.channels, d.channels}, dz, shared.part,
                   [&](int c, A sum) { dmean[c] = sum / A(d.pixels); });
 }
 

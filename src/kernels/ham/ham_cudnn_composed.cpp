@@ -6,9 +6,11 @@
 //   backward  q = du x (3T), of which ds is the sum over channels (T) and dwgt over pixels (T); the sum of x ds (T);
 //             dx in one pass (3T):                                                                         9T
 //
-// A value for each pixel and one for each channel of an image meet only in three dimensions (matrices()), and no engine
-// of cuDNN's sums there or over the pixels of each image, so q passes through memory, and the means are its pooling.
+// A value for each pixel and one for each channel of an image meet only in three dimensions (matrices()). No engine is
+// expected to sum there or over the pixels of each image (not read on a device), so q passes through memory, and the means
+// are its pooling.
 #include "kernels/cpu/buffer.hpp"
+#include "kernels/cuda/common_graphs.hpp"
 #include "kernels/cuda/library.hpp"
 #include "kernels/ham/kernels.hpp"
 #include "kernels/linear/kernels.hpp"
@@ -45,16 +47,6 @@ GraphSpec spatial_gate_graph(const P& p) {
   g.pointwise(GraphOp::add, {"t", "b"}, "u");
   g.pointwise(GraphOp::sigmoid, {"u"}, "s");
   g.output("s", f32, all_pixels(p));
-  return g;
-}
-
-// The mean over the pixels, of x or of q.
-GraphSpec mean_graph(const P& p, const char* name) {
-  GraphSpec g(name, {});
-  g.input("x", p.dtype, image(p));
-  g.windowed(GraphOp::pool_average, {"x"}, "a",
-             {.window = {p.h, p.w}, .stride = {1, 1}, .pad = {0, 0}, .dilation = {1, 1}});
-  g.output("a", f32, channels(p));
   return g;
 }
 
@@ -152,17 +144,8 @@ GraphSpec spatial_bias_graph(const P& p) {
   return g;
 }
 
-GraphSpec relu_graph(const P& p) {
-  GraphSpec g(ham_backward.name, {});
-  g.input("dz", f32, {p.n, p.hidden, 1, 1});
-  g.input("z", f32, {p.n, p.hidden, 1, 1});
-  g.pointwise(GraphOp::relu_backward, {"dz", "z"}, "d");
-  g.output("d", f32, {p.n, p.hidden, 1, 1});
-  return g;
-}
-
-// dx = dy r + du (s + wgt) + ds w + da / pixels. No engine multiplies a value for each pixel with one for each channel
-// unless one of them is of the image's size: so w is first added to zeros made of x.
+// dx = dy r + du (s + wgt) + ds w + da / pixels. No engine is expected to multiply a value for each pixel with one for each
+// channel unless one of them is of the image's size: so w is first added to zeros made of x.
 GraphSpec data_graph(const P& p) {
   GraphSpec g(ham_backward.name, {});
   const char* du = gate_gradient(g, p);
@@ -200,17 +183,17 @@ struct Operations {
   explicit Operations(const P& p)
       : project(project_graph(p)),
         spatial_gate(spatial_gate_graph(p)),
-        mean(mean_graph(p, ham_forward.name)),
+        mean(graphs::mean(ham_forward.name, {}, p.dtype, image(p))),
         channel_gate(channel_gate_graph(p)),
         apply(apply_graph(p)),
         product(product_graph(p)),
         channel_sum(channel_sum_graph(p)),
-        mean_gradient(mean_graph(p, ham_backward.name)),
+        mean_gradient(graphs::mean(ham_backward.name, {}, p.dtype, image(p))),
         spatial_sigmoid(sigmoid_graph(all_pixels(p), 1)),
         channel_sigmoid(sigmoid_graph(channels(p), static_cast<double>(p.pixels()))),
         spatial_weight(spatial_weight_graph(p)),
         spatial_bias(spatial_bias_graph(p)),
-        relu(relu_graph(p)),
+        relu(graphs::relu_mask(ham_backward.name, p.n, p.hidden)),
         data(data_graph(p)) {}
   library::Operation project, spatial_gate, mean, channel_gate, apply;
   library::Operation product, channel_sum, mean_gradient, spatial_sigmoid, channel_sigmoid, spatial_weight,
@@ -226,8 +209,6 @@ LinearProblem layer(const P& p, std::int64_t in, std::int64_t out, bool relu = f
   return {.dtype = f32, .relu = relu, .n = p.n, .in = in, .out = out};
 }
 
-bool has_dtype(const P& p) { return p.dtype == Dtype::f32 || p.dtype == Dtype::bf16; }
-
 void run_layer(void (*run)(const LinearProblem&, Ports, Stream), const LinearProblem& l,
                std::initializer_list<View> ports, Stream stream) {
   run(l, Ports(ports.begin(), ports.size()), stream);
@@ -236,7 +217,7 @@ void run_layer(void (*run)(const LinearProblem&, Ports, Stream), const LinearPro
 }  // namespace
 
 bool ham_forward_cudnn_supports(const P& p) {
-  if (!has_dtype(p)) return false;
+  if (!library::has_dtype(p)) return false;
   Operations& o = operations(p);
   return o.project.is_supported() && o.spatial_gate.is_supported() && o.mean.is_supported() &&
          o.channel_gate.is_supported() && o.apply.is_supported() &&
@@ -245,7 +226,7 @@ bool ham_forward_cudnn_supports(const P& p) {
 }
 
 bool ham_backward_cudnn_supports(const P& p) {
-  if (!has_dtype(p)) return false;
+  if (!library::has_dtype(p)) return false;
   Operations& o = operations(p);
   for (library::Operation* part :
        {&o.product, &o.channel_sum, &o.mean_gradient, &o.spatial_sigmoid, &o.channel_sigmoid,

@@ -1,5 +1,5 @@
-// What ham's CUDA kernels share: how a warp holds a pixel, the gate and its gradient, the two products of the
-// fully connected layers. Included by kernel files only.
+// What ham's CUDA kernels share: how a warp holds a pixel, the gate and its gradient. Included by kernel
+// files only.
 //
 // A warp takes one pixel at a time (or a few, to overlap their shuffles). Its lanes hold 512 channels in
 // registers, a panel: lane l has the vectors l, l + 32, ... of V channels each, so that a warp's accesses are
@@ -8,6 +8,7 @@
 #pragma once
 
 #include "kernels/cuda/launch.hpp"
+#include "kernels/cuda/small_layers.hpp"
 #include "kernels/cuda/values.hpp"
 #include "kernels/ham/ham_shared.hpp"
 #include "kernels/ham/kernels.hpp"
@@ -214,50 +215,7 @@ __device__ __forceinline__ void apply_gate(const T* x, int pixels, int channels,
   }
 }
 
-// ---- the fully connected layers; all threads of a block call these
-
-/// out(o, sum_i m[o, i] v[i]) for o in [begin, end): L lanes to a row.
-template <int L, class A, class Out>
-__device__ __forceinline__ void row_products(const A* m, const A* v, int columns, int begin, int end,
-                                             Out&& out) {
-  const int thread = static_cast<int>(threadIdx.x), groups = static_cast<int>(blockDim.x) / L;
-  for (int base = begin; base < end; base += groups) {
-    const int o = base + thread / L;
-    A dot = A(0);
-    if (o < end) {
-      const A* row = m + static_cast<std::size_t>(o) * columns;
-      for (int i = thread % L; i < columns; i += L) dot += row[i] * v[i];
-    }
-#pragma unroll
-    for (int offset = L / 2; offset > 0; offset /= 2) dot += __shfl_xor_sync(simt::all_lanes, dot, offset);
-    if (o < end && thread % L == 0) out(o, dot);
-  }
-}
-
-/// out(i, sum_k v[k] m[k, i]) for i in [0, columns), rows `stride` apart: the threads split the rows where there
-/// are more threads than columns. `part` holds a value for each thread.
-template <class A, class Out>
-__device__ __forceinline__ void column_products(const A* m, int stride, const A* v, int rows, int columns,
-                                                A* part, Out&& out) {
-  const int thread = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
-  int width = 32;
-  while (width < columns && width * 2 <= threads) width *= 2;
-  const int ways = threads / width, column = thread % width, way = thread / width;
-  for (int base = 0; base < columns; base += width) {
-    const int i = base + column;
-    A sum = A(0);
-    if (i < columns) {
-      for (int k = way; k < rows; k += ways) sum += v[k] * m[static_cast<std::size_t>(k) * stride + i];
-    }
-    part[thread] = sum;
-    __syncthreads();
-    if (way == 0 && i < columns) {
-      for (int w = 1; w < ways; ++w) sum += part[w * width + column];
-      out(i, sum);
-    }
-    __syncthreads();
-  }
-}
+// ---- sums over the warps of a block; all its threads call this
 
 /// total(c, sum over the warps of part[warp, c]), in order, for c in [0, count).
 template <class A, class Out>

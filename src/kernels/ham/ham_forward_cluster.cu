@@ -49,7 +49,7 @@ __device__ __forceinline__ void excite(const HamForward<T, A>& t, const HamDims&
     if (c >= channels.begin && c < channels.end) t.a[block.image * d.channels + c] = mean;
   }
   __syncthreads();
-  row_products<32>(t.fc1_weight, shared.mean, d.channels, units.begin, units.end, [&](int j, A dot) {
+  row_products<1>(t.fc1_weight, d.channels, shared.mean, 1, units.begin, units.end, [&](int, int j, A dot) {
     const A v = dot + t.fc1_bias[j];
     shared.z[j] = v < A(0) ? A(0) : v;  // NaN stays
     t.z[block.image * d.hidden + j] = shared.z[j];
@@ -57,10 +57,11 @@ __device__ __forceinline__ void excite(const HamForward<T, A>& t, const HamDims&
   simt::cluster_sync();
   gather_slices(shared.z, d.hidden, block);
   __syncthreads();
-  row_products<8>(t.fc2_weight, shared.z, d.hidden, channels.begin, channels.end, [&](int c, A dot) {
-    shared.wgt[c] = simt::fast_sigmoid(dot + t.fc2_bias[c]);
-    t.wgt[block.image * d.channels + c] = shared.wgt[c];
-  });
+  row_products<1, 8>(t.fc2_weight, d.hidden, shared.z, 1, channels.begin, channels.end,
+                     [&](int, int c, A dot) {
+                       shared.wgt[c] = simt::fast_sigmoid(dot + t.fc2_bias[c]);
+                       t.wgt[block.image * d.channels + c] = shared.wgt[c];
+                     });
   simt::cluster_sync();
   gather_slices(shared.wgt, d.channels, block);
   __syncthreads();

@@ -50,13 +50,13 @@ __global__ void __launch_bounds__(gate_threads, 1)
   for (int c = static_cast<int>(threadIdx.x); c < d.channels; c += static_cast<int>(blockDim.x))
     a[c] = sum_rows(rows + c, d.parts, d.channels) / A(d.pixels);
   __syncthreads();
-  row_products<32>(t.fc1_weight, a, d.channels, 0, d.hidden, [&](int j, A dot) {
+  row_products<1>(t.fc1_weight, d.channels, a, 1, 0, d.hidden, [&](int, int j, A dot) {
     const A v = dot + t.fc1_bias[j];
     z[j] = v < A(0) ? A(0) : v;  // NaN stays
   });
   __syncthreads();
-  row_products<8>(t.fc2_weight, z, d.hidden, 0, d.channels,
-                  [&](int c, A dot) { wgt[c] = simt::fast_sigmoid(dot + t.fc2_bias[c]); });
+  row_products<1, 8>(t.fc2_weight, d.hidden, z, 1, 0, d.channels,
+                     [&](int, int c, A dot) { wgt[c] = simt::fast_sigmoid(dot + t.fc2_bias[c]); });
 }
 
 template <class T, int V>

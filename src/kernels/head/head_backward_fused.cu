@@ -32,15 +32,10 @@ __global__ void __launch_bounds__(image_threads) head_backward_image(HeadBackwar
   const std::size_t image = blockIdx.x;
   const A *dlogits = t.dlogits + image * t.classes, *hid = t.hid + image * t.hidden;
   A *dhid = t.dhid + image * t.hidden, *df = t.df + image * t.channels;
-  const int hidden_width = width_for(t.hidden), width = width_for(t.channels);
-  for (int first = 0; first < t.hidden; first += hidden_width) {
-    column_products<1>(t.fc2_weight, t.classes, t.hidden, dlogits, 1, first, hidden_width, part,
-                       [&](int, int j, A sum) { dhid[j] = hid[j] <= A(0) ? A(0) : sum; });
-  }
-  for (int first = 0; first < t.channels; first += width) {
-    column_products<1>(t.fc1_weight, t.hidden, t.channels, dhid, 1, first, width, part,
-                       [&](int, int c, A sum) { df[c] = sum; });
-  }
+  column_products(LayerWeights<A>{t.fc2_weight, t.classes, t.hidden, t.hidden}, dlogits, part,
+                  [&](int j, A sum) { dhid[j] = hid[j] <= A(0) ? A(0) : sum; });
+  column_products(LayerWeights<A>{t.fc1_weight, t.hidden, t.channels, t.channels}, dhid, part,
+                  [&](int c, A sum) { df[c] = sum; });
 }
 
 template <class A>
@@ -49,9 +44,9 @@ __global__ void __launch_bounds__(head_threads) head_backward_shortcut(HeadBackw
   const unsigned tiles = static_cast<unsigned>((t.channels + 31) / 32);
   const int image = static_cast<int>(blockIdx.x / tiles) * group_images;
   const std::size_t row = static_cast<std::size_t>(image) * t.channels;
-  column_products<group_images>(
-      t.shortcut_weight, t.channels, t.channels, t.df + row, min(group_images, t.images - image),
-      static_cast<int>(blockIdx.x % tiles) * 32, 32, part,
+  column_tile_products<group_images>(
+      LayerWeights<A>{t.shortcut_weight, t.channels, t.channels, t.channels}, t.df + row,
+      min(group_images, t.images - image), static_cast<int>(blockIdx.x % tiles) * 32, 32, part,
       [&](int g, int c, A sum) { t.dpooled[row + static_cast<std::size_t>(g) * t.channels + c] = sum; });
 }
 

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "kernels/cpu/buffer.hpp"
+#include "kernels/cuda/common_graphs.hpp"
 #include "kernels/cuda/library.hpp"
 #include "kernels/head/kernels.hpp"
 #include "kernels/linear/kernels.hpp"
@@ -14,12 +15,7 @@ using P = HeadProblem;
 constexpr Dtype f32 = Dtype::f32;
 
 GraphSpec mean_graph(const P& p, std::int64_t h, std::int64_t w) {
-  GraphSpec g(head_forward.name, head_forward.cost(&p));
-  g.input("x", p.dtype, {p.n, p.c, h, w});
-  g.windowed(GraphOp::pool_average, {"x"}, "a",
-             {.window = {h, w}, .stride = {1, 1}, .pad = {0, 0}, .dilation = {1, 1}});
-  g.output("a", f32, {p.n, p.c, 1, 1});
-  return g;
+  return graphs::mean(head_forward.name, head_forward.cost(&p), p.dtype, {p.n, p.c, h, w});
 }
 
 GraphSpec add_graph(const P& p) {
@@ -27,14 +23,6 @@ GraphSpec add_graph(const P& p) {
   for (const char* name : {"a", "b"}) g.input(name, f32, {p.n, p.c, 1, 1});
   g.pointwise(GraphOp::add, {"a", "b"}, "f");
   g.output("f", f32, {p.n, p.c, 1, 1});
-  return g;
-}
-
-GraphSpec relu_graph(const P& p) {
-  GraphSpec g(head_backward.name, {});
-  for (const char* name : {"d", "hid"}) g.input(name, f32, {p.n, p.hidden, 1, 1});
-  g.pointwise(GraphOp::relu_backward, {"d", "hid"}, "dhid");
-  g.output("dhid", f32, {p.n, p.hidden, 1, 1});
   return g;
 }
 
@@ -52,7 +40,7 @@ struct Operations {
       : m_mean(mean_graph(p, p.m_h, p.m_w)),
         r_mean(mean_graph(p, p.r_h, p.r_w)),
         add(add_graph(p)),
-        relu(relu_graph(p)),
+        relu(graphs::relu_mask(head_backward.name, p.n, p.hidden)),
         m_spread(spread_graph(p, p.m_h * p.m_w)),
         r_spread(spread_graph(p, p.r_h * p.r_w)) {}
   library::Operation m_mean, r_mean, add, relu, m_spread, r_spread;
@@ -74,12 +62,10 @@ void run(void (*kernel)(const LinearProblem&, Ports, Stream), const LinearProble
   kernel(l, Ports(ports.begin(), ports.size()), stream);
 }
 
-bool has_dtype(const P& p) { return p.dtype == Dtype::f32 || p.dtype == Dtype::bf16; }
-
 }  // namespace
 
 bool head_forward_cudnn_supports(const P& p) {
-  if (!has_dtype(p)) return false;
+  if (!library::has_dtype(p)) return false;
   Operations& o = operations(p);
   return o.m_mean.is_supported() && o.r_mean.is_supported() && o.add.is_supported() &&
          linear_forward_cublas_supports(layer(p, p.c, p.c)) &&
@@ -88,7 +74,7 @@ bool head_forward_cudnn_supports(const P& p) {
 }
 
 bool head_backward_cudnn_supports(const P& p) {
-  if (!has_dtype(p)) return false;
+  if (!library::has_dtype(p)) return false;
   Operations& o = operations(p);
   for (const LinearProblem& l :
        {layer(p, p.c, p.c), layer(p, p.c, p.hidden), layer(p, p.hidden, p.classes)}) {

@@ -105,11 +105,11 @@ template <class A>
 __global__ void __launch_bounds__(head_threads) head_shortcut(HeadForward<A> t, HeadDims d, const A* m_mean) {
   const unsigned blocks = static_cast<unsigned>((d.channels + head_warps - 1) / head_warps);
   const int image = static_cast<int>(blockIdx.x / blocks) * group_images;
-  const int channel = static_cast<int>(blockIdx.x % blocks) * head_warps + static_cast<int>(simt::warp());
+  const int channel = static_cast<int>(blockIdx.x % blocks) * head_warps;
   const std::size_t row = static_cast<std::size_t>(image) * d.channels;
-  row_products<group_images>(t.shortcut_weight, d.channels, d.channels, t.pooled + row,
-                             min(group_images, d.images - image), channel, d.channels,
-                             [&](int g, int c, A dot) {
+  row_products<group_images>(t.shortcut_weight, d.channels, t.pooled + row,
+                             min(group_images, d.images - image), channel,
+                             min(d.channels, channel + head_warps), [&](int g, int c, A dot) {
                                const std::size_t at = row + static_cast<std::size_t>(g) * d.channels + c;
                                t.f[at] = m_mean[at] + dot + t.shortcut_bias[c];
                              });
@@ -119,15 +119,13 @@ __global__ void __launch_bounds__(head_threads) head_shortcut(HeadForward<A> t, 
 template <class A>
 __global__ void __launch_bounds__(image_threads) head_classify(HeadForward<A> t, HeadDims d) {
   const std::size_t image = blockIdx.x;
-  const int warp = static_cast<int>(simt::warp());
   A *hid = t.hid + image * d.hidden, *logits = t.logits + image * d.classes;
-  row_products<1>(t.fc1_weight, d.hidden, d.channels, t.f + image * d.channels, 1, warp, image_threads / 32,
-                  [&](int, int j, A dot) {
-                    const A v = dot + t.fc1_bias[j];
-                    hid[j] = v < A(0) ? A(0) : v;  // NaN stays
-                  });
+  row_products<1>(t.fc1_weight, d.channels, t.f + image * d.channels, 1, 0, d.hidden, [&](int, int j, A dot) {
+    const A v = dot + t.fc1_bias[j];
+    hid[j] = v < A(0) ? A(0) : v;  // NaN stays
+  });
   __syncthreads();
-  row_products<1>(t.fc2_weight, d.classes, d.hidden, hid, 1, warp, image_threads / 32,
+  row_products<1>(t.fc2_weight, d.hidden, hid, 1, 0, d.classes,
                   [&](int, int k, A dot) { logits[k] = dot + t.fc2_bias[k]; });
 }
 

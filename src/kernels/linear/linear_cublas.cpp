@@ -3,6 +3,7 @@
 // rounded first, as y is after.
 #include <optional>
 
+#include "kernels/cuda/common_graphs.hpp"
 #include "kernels/cuda/library.hpp"
 #include "kernels/linear/kernels.hpp"
 #include "kernels/runtime/storage.hpp"
@@ -46,23 +47,6 @@ MatmulSpec weights_product(const P& p, bool bias) {
   return s;
 }
 
-GraphSpec sum_graph(const P& p) {
-  GraphSpec g(linear_backward_weights.name, {});
-  g.input("dy", p.dtype, {p.n, p.out, 1, 1});
-  g.node(GraphOp::sum, {"dy"}, {"db"});
-  g.output("db", param_dtype(p.dtype), per_channel(p.out));
-  return g;
-}
-
-GraphSpec rounding_graph(const P& p) {
-  GraphSpec g(linear_forward.name, {});
-  g.input("b", Dtype::f32, per_channel(p.out));
-  g.constant("one", 1);
-  g.pointwise(GraphOp::multiply, {"b", "one"}, "rounded");
-  g.output("rounded", Dtype::bf16, per_channel(p.out));
-  return g;
-}
-
 using Memo = library::Memo<6>;
 Memo::Key key_of(const P& p, bool bias) {
   return {static_cast<std::int64_t>(p.dtype), p.relu, p.n, p.in, p.out, bias};
@@ -82,24 +66,27 @@ library::Operation& weights(const P& p, bool bias) {
 }
 library::Operation& sum(const P& p) {
   static Memo memo;
-  return memo.get(key_of(p, false), [&] { return sum_graph(p); });
+  return memo.get(key_of(p, false), [&] {
+    return graphs::channel_sum(linear_backward_weights.name, p.dtype, {p.n, p.out, 1, 1});
+  });
 }
 library::Operation& rounding(const P& p) {
   static Memo memo;
-  return memo.get(key_of(p, false), [&] { return rounding_graph(p); });
+  return memo.get(key_of(p, false),
+                  [&] { return graphs::cast(linear_forward.name, Dtype::f32, Dtype::bf16, p.out); });
 }
-
-bool has_dtype(const P& p) { return p.dtype == Dtype::f32 || p.dtype == Dtype::bf16; }
 
 }  // namespace
 
 bool linear_forward_cublas_supports(const P& p) {
-  return has_dtype(p) && forward(p, false).is_supported() && forward(p, true).is_supported() &&
+  return library::has_dtype(p) && forward(p, false).is_supported() && forward(p, true).is_supported() &&
          (p.dtype == Dtype::f32 || rounding(p).is_supported());
 }
-bool linear_backward_data_cublas_supports(const P& p) { return has_dtype(p) && data(p).is_supported(); }
+bool linear_backward_data_cublas_supports(const P& p) {
+  return library::has_dtype(p) && data(p).is_supported();
+}
 bool linear_backward_weights_cublas_supports(const P& p) {
-  return has_dtype(p) && weights(p, false).is_supported() &&
+  return library::has_dtype(p) && weights(p, false).is_supported() &&
          (weights(p, true).is_supported() || sum(p).is_supported());
 }
 

@@ -11,6 +11,7 @@
 #include "kernels/cpu/buffer.hpp"
 #include "kernels/cpu/parallel.hpp"
 #include "kernels/mlrm/kernels.hpp"
+#include "kernels/mlrm/mlrm_siblings.hpp"
 #include "kernels/norm/norm.hpp"
 #include "kernels/pointwise/pointwise.hpp"
 
@@ -20,27 +21,9 @@ namespace {
 Buffer image(const MlrmProblem& p) { return {p.x_shape(), p.dtype}; }
 
 Conv2dProblem convolution(const MlrmProblem& p, std::int64_t branch) {
-  const std::int64_t d = p.dilations[static_cast<std::size_t>(branch)];
-  return {.dtype = p.dtype,
-          .n = p.n,
-          .h = p.h,
-          .w = p.w,
-          .c = p.c,
-          .k = p.c,
-          .r = 3,
-          .s = 3,
-          .pad_h = d,
-          .pad_w = d,
-          .dilation_h = d,
-          .dilation_w = d};
+  return mlrm_convolution<Conv2dProblem>(p, branch);
 }
-
-BatchNormProblem normalisation(const MlrmProblem& p) {
-  return {
-      .dtype = p.dtype, .relu = 1, .rows = p.rows(), .channels = p.c, .eps = p.eps, .momentum = p.momentum};
-}
-
-View as_rows(const MlrmProblem& p, const View& view) { return with_shape(view, {p.rows(), p.c}); }
+BatchNormProblem normalisation(const MlrmProblem& p) { return mlrm_normalisation<BatchNormProblem>(p); }
 
 void add(const MlrmProblem& p, const View& a, const View& b, const View& sum, Stream stream) {
   dispatch(add_forward, {.dtype = p.dtype, .a = p.x_shape(), .b = p.x_shape()}, {a, b, sum}, stream);
@@ -97,7 +80,7 @@ void mlrm_forward_training_composed(const MlrmProblem& p, Ports ports, Stream st
     const Ports in = mlrm_forward_in(ports, b), out = mlrm_forward_out(p, ports, b);
     dispatch(conv2d_forward, convolution(p, b), {ports[0], in[0], View{}, out[0]}, stream);
     dispatch(batch_norm_forward_training, normalisation(p),
-             {as_rows(p, out[0]), in[1], in[2], in[3], in[4], as_rows(p, y), out[1], out[2]}, stream);
+             {mlrm_rows(p, out[0]), in[1], in[2], in[3], in[4], mlrm_rows(p, y), out[1], out[2]}, stream);
   });
 }
 
@@ -107,7 +90,7 @@ void mlrm_forward_inference_composed(const MlrmProblem& p, Ports ports, Stream s
     const Ports in = mlrm_forward_in(ports, b);
     dispatch(conv2d_forward, convolution(p, b), {ports[0], in[0], View{}, z.view}, stream);
     dispatch(batch_norm_forward_inference, normalisation(p),
-             {as_rows(p, z.view), in[1], in[2], in[3], in[4], as_rows(p, y)}, stream);
+             {mlrm_rows(p, z.view), in[1], in[2], in[3], in[4], mlrm_rows(p, y)}, stream);
   });
 }
 
@@ -127,10 +110,10 @@ void mlrm_forward_inference_folded(const MlrmProblem& p, Ports ports, Stream str
 void mlrm_backward_composed(const MlrmProblem& p, Ports ports, Stream stream) {
   backward_branches(p, ports, 6, stream, [&](std::int64_t b, const View& dz) {
     const Ports in = mlrm_backward_in(ports, 6, b), out = mlrm_backward_out(p, ports, 6, b);
-    dispatch(
-        batch_norm_backward, normalisation(p),
-        {as_rows(p, in[3]), as_rows(p, ports[1]), in[1], in[2], in[4], in[5], as_rows(p, dz), out[1], out[2]},
-        stream);
+    dispatch(batch_norm_backward, normalisation(p),
+             {mlrm_rows(p, in[3]), mlrm_rows(p, ports[1]), in[1], in[2], in[4], in[5], mlrm_rows(p, dz),
+              out[1], out[2]},
+             stream);
   });
 }
 
@@ -140,8 +123,8 @@ void mlrm_backward_inference_composed(const MlrmProblem& p, Ports ports, Stream 
     const Ports in = mlrm_backward_in(ports, 5, b), out = mlrm_backward_out(p, ports, 5, b);
     dispatch(conv2d_forward, convolution(p, b), {ports[0], in[0], View{}, z.view}, stream);
     dispatch(batch_norm_backward_inference, normalisation(p),
-             {as_rows(p, z.view), as_rows(p, ports[1]), in[1], in[2], in[3], in[4], as_rows(p, dz), out[1],
-              out[2]},
+             {mlrm_rows(p, z.view), mlrm_rows(p, ports[1]), in[1], in[2], in[3], in[4], mlrm_rows(p, dz),
+              out[1], out[2]},
              stream);
   });
 }

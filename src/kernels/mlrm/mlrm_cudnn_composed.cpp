@@ -3,7 +3,7 @@
 //
 //   relu(bn(conv(x, w))) = relu(conv(x, w) scale + shift),   scale = gamma invstd,   shift = beta - mean scale
 //
-// (cuDNN sums a convolution's statistics on the way out for half precision alone, not for bf16 or f32.)
+// (Sums of a convolution's statistics on the way out are documented for half precision alone, not for bf16 or f32.)
 #include <bit>
 #include <deque>
 #include <memory>
@@ -15,6 +15,7 @@
 #include "kernels/cuda/branches.hpp"
 #include "kernels/cuda/library.hpp"
 #include "kernels/mlrm/kernels.hpp"
+#include "kernels/mlrm/mlrm_siblings.hpp"
 #include "kernels/norm/kernels.hpp"
 
 namespace fovea {
@@ -23,25 +24,9 @@ namespace {
 using P = MlrmProblem;
 
 Conv2dProblem convolution(const P& p, std::int64_t branch) {
-  const std::int64_t d = p.dilations[static_cast<std::size_t>(branch)];
-  return {.dtype = p.dtype,
-          .n = p.n,
-          .h = p.h,
-          .w = p.w,
-          .c = p.c,
-          .k = p.c,
-          .r = 3,
-          .s = 3,
-          .pad_h = d,
-          .pad_w = d,
-          .dilation_h = d,
-          .dilation_w = d};
+  return mlrm_convolution<Conv2dProblem>(p, branch);
 }
-
-BatchNormProblem normalisation(const P& p) {
-  return {
-      .dtype = p.dtype, .relu = 1, .rows = p.rows(), .channels = p.c, .eps = p.eps, .momentum = p.momentum};
-}
+BatchNormProblem normalisation(const P& p) { return mlrm_normalisation<BatchNormProblem>(p); }
 
 GraphShape image(const P& p) { return {p.n, p.c, p.h, p.w}; }
 
@@ -118,8 +103,6 @@ Operations& operations(const P& p) {
                    [&] { return std::make_unique<Operations>(p); });
 }
 
-bool has_dtype(const P& p) { return p.dtype == Dtype::f32 || p.dtype == Dtype::bf16; }
-
 template <class Supports>
 bool every_branch(const P& p, Supports&& supports) {
   for (std::int64_t b = 0; b < p.branches; ++b) {
@@ -133,8 +116,6 @@ void run(void (*kernel)(const Problem&, Ports, Stream), const Problem& problem,
          std::initializer_list<View> ports, Stream stream) {
   kernel(problem, Ports(ports.begin(), ports.size()), stream);
 }
-
-View as_rows(const P& p, const View& view) { return with_shape(view, {p.rows(), p.c}); }
 
 // An image for each branch, made on the kernel's stream, which outlives the branches'.
 std::deque<Buffer> images(const P& p, Stream stream) {
@@ -190,12 +171,13 @@ void backward(const P& p, Ports ports, std::size_t per_branch, Stream stream, F&
 }  // namespace
 
 bool mlrm_forward_training_cudnn_supports(const P& p) {
-  return has_dtype(p) && operations(p).sum.is_supported() && every_branch(p, conv2d_forward_cudnn_supports) &&
+  return library::has_dtype(p) && operations(p).sum.is_supported() &&
+         every_branch(p, conv2d_forward_cudnn_supports) &&
          batch_norm_forward_training_cudnn_supports(normalisation(p));
 }
 
 bool mlrm_forward_inference_cudnn_supports(const P& p) {
-  if (!has_dtype(p)) return false;
+  if (!library::has_dtype(p)) return false;
   Operations& o = operations(p);
   for (const auto& folded : o.folded) {
     if (!folded->is_supported()) return false;
@@ -204,14 +186,15 @@ bool mlrm_forward_inference_cudnn_supports(const P& p) {
 }
 
 bool mlrm_backward_cudnn_supports(const P& p) {
-  return has_dtype(p) && operations(p).sum.is_supported() &&
+  return library::has_dtype(p) && operations(p).sum.is_supported() &&
          every_branch(p, conv2d_backward_data_cudnn_supports) &&
          every_branch(p, conv2d_backward_weights_cudnn_supports) &&
          batch_norm_backward_cudnn_supports(normalisation(p));
 }
 
 bool mlrm_backward_inference_cudnn_supports(const P& p) {
-  return has_dtype(p) && operations(p).sum.is_supported() && every_branch(p, conv2d_forward_cudnn_supports) &&
+  return library::has_dtype(p) && operations(p).sum.is_supported() &&
+         every_branch(p, conv2d_forward_cudnn_supports) &&
          every_branch(p, conv2d_backward_data_cudnn_supports) &&
          every_branch(p, conv2d_backward_weights_cudnn_supports) &&
          batch_norm_backward_inference_cudnn_supports(normalisation(p));
@@ -222,7 +205,7 @@ void mlrm_forward_training_composed_cudnn(const P& p, Ports ports, Stream stream
     const Ports in = mlrm_forward_in(ports, b), out = mlrm_forward_out(p, ports, b);
     run(&conv2d_forward_cudnn, convolution(p, b), {ports[0], in[0], View{}, out[0]}, side);
     run(&batch_norm_forward_training_cudnn, normalisation(p),
-        {as_rows(p, out[0]), in[1], in[2], in[3], in[4], as_rows(p, y), out[1], out[2]}, side);
+        {mlrm_rows(p, out[0]), in[1], in[2], in[3], in[4], mlrm_rows(p, y), out[1], out[2]}, side);
   });
 }
 
@@ -250,7 +233,8 @@ void mlrm_backward_composed_cudnn(const P& p, Ports ports, Stream stream) {
   backward(p, ports, 6, stream, [&](std::int64_t b, const View& dz, const View&, Stream side) {
     const Ports in = mlrm_backward_in(ports, 6, b), out = mlrm_backward_out(p, ports, 6, b);
     run(&batch_norm_backward_cudnn, normalisation(p),
-        {as_rows(p, in[3]), as_rows(p, ports[1]), in[1], in[2], in[4], in[5], as_rows(p, dz), out[1], out[2]},
+        {mlrm_rows(p, in[3]), mlrm_rows(p, ports[1]), in[1], in[2], in[4], in[5], mlrm_rows(p, dz), out[1],
+         out[2]},
         side);
   });
 }
@@ -261,7 +245,8 @@ void mlrm_backward_inference_composed_cudnn(const P& p, Ports ports, Stream stre
     const Ports in = mlrm_backward_in(ports, 5, b), out = mlrm_backward_out(p, ports, 5, b);
     run(&conv2d_forward_cudnn, convolution(p, b), {ports[0], in[0], View{}, z}, side);
     run(&batch_norm_backward_inference_cudnn, normalisation(p),
-        {as_rows(p, z), as_rows(p, ports[1]), in[1], in[2], in[3], in[4], as_rows(p, dz), out[1], out[2]},
+        {mlrm_rows(p, z), mlrm_rows(p, ports[1]), in[1], in[2], in[3], in[4], mlrm_rows(p, dz), out[1],
+         out[2]},
         side);
   });
 }

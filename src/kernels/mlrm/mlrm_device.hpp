@@ -1,9 +1,8 @@
-// What mlrm's CUDA kernels share: its convolutions, the batch norm of a branch, launches. Included by kernel files
-// only.
+// What mlrm's CUDA kernels share: its convolutions, and its branches as kernels take them. Included by kernel files only.
 #pragma once
 
-#include "kernels/cuda/columns.hpp"
 #include "kernels/cuda/convolution.hpp"
+#include "kernels/cuda/normalise.hpp"
 #include "kernels/mlrm/kernels.hpp"
 
 namespace fovea::SIMT_WORLD {
@@ -36,64 +35,15 @@ PerBranch<T> branch_ports(const MlrmProblem& p, std::size_t port, PortsOf&& port
   return all;
 }
 
-/// The same as an array that kernels take.
+/// The branches as a forward kernel takes them: what is normalised (z), or makes it (the filters), and how.
 template <class T>
-struct BranchPointers {
-  T* at[MlrmProblem::max_branches] = {};
-  BranchPointers() = default;
-  template <class Void>
-  explicit BranchPointers(const PerBranch<Void>& pointers) {
-    for (std::size_t b = 0; b < pointers.size(); ++b) at[b] = static_cast<T*>(pointers[b]);
-  }
+struct MlrmBranches {
+  struct Branch {
+    const T* source;
+    ChannelInputs<Accumulator<T>> norm;
+  };
+  Branch at[MlrmProblem::max_branches];
+  int count;
 };
-
-/// The normalisation of each branch: `spread` is 1 / deviation, or the variance where eps is not negative.
-template <class A>
-struct BranchNorms {
-  BranchPointers<const A> gamma, beta, mean, spread;
-  A eps;
-};
-
-/// Of V channels of one branch: bn(z) = (z - mean) scale + beta. Forward and backward compute it alike, so that both
-/// see the same mask.
-template <int V, class A>
-struct BranchNorm {
-  A mean[V] = {}, invstd[V] = {}, scale[V] = {}, beta[V] = {};
-  __device__ __forceinline__ void load(const BranchNorms<A>& all, int branch, int channel) {
-    load_values<V>(mean, all.mean.at[branch] + channel);
-    load_values<V>(invstd, all.spread.at[branch] + channel);
-    load_values<V>(scale, all.gamma.at[branch] + channel);
-    load_values<V>(beta, all.beta.at[branch] + channel);
-#pragma unroll
-    for (int v = 0; v < V; ++v) {
-      if (all.eps >= A(0)) invstd[v] = A(1) / std::sqrt(invstd[v] + all.eps);
-      scale[v] *= invstd[v];
-    }
-  }
-  __device__ __forceinline__ A operator()(int v, A z) const { return (z - mean[v]) * scale[v] + beta[v]; }
-};
-
-/// Channels a thread of the elementwise kernels takes: 16 bytes of the small tensors.
-template <class T>
-constexpr int norm_vector = vector_of<Accumulator<T>>;
-
-inline simt::Launch columns_launch(const ColumnShape& s, Stream stream) {
-  return {.grid = static_cast<unsigned>(s.blocks()), .block = column_threads, .stream = stream_of(stream)};
-}
-
-/// Calls f(zero, std::integral_constant<int, V>) with V = norm_vector, or 1.
-template <class F>
-void visit_norm(const MlrmProblem& p, Ports ports, F&& f) {
-  bool aligned = true;
-  for (const View& port : ports) aligned = aligned && aligned_16({port.data});
-  visit_element(p.dtype, [&](auto zero) {
-    constexpr int vector = norm_vector<decltype(zero)>;
-    if (aligned && p.c % vector == 0) {
-      f(zero, std::integral_constant<int, vector>{});
-    } else {
-      f(zero, std::integral_constant<int, 1>{});
-    }
-  });
-}
 
 }  // namespace fovea::SIMT_WORLD

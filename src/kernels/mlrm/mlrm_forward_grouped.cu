@@ -5,99 +5,106 @@
 //   merge       mean and invstd of each branch from the tiles, in order (Chan); running statistics
 //   apply       y = x + sum_b relu( (z_b - mean_b) gamma_b invstd_b + beta_b ); x and z_b are read, y written
 //
-// Idea: the branches share their input, so one launch has the blocks of all of them: the last, half empty wave of
-// blocks is one instead of three. The statistics come from the sums in the registers, so z is not read for them, and
-// normalisation, ReLU, the sum of the branches and the residual are one pass.
+// Idea: the branches share their input, so one launch has the blocks of all of them. The statistics come from the sums
+// in the registers, so z is not read for them, and normalisation, ReLU, the sum of the branches and the residual are one
+// pass.
 //
 // Traffic: with B branches, B + 1 images for the convolutions, B + 2 for the last pass: Cost's bytes, but z_b once more
 // and x once more (forward must write z_b for the backward anyway). Launch: see convolution_forward.cu and columns.hpp.
+#include "kernels/cuda/convolution_device.hpp"
 #include "kernels/mlrm/mlrm_device.hpp"
 
 namespace fovea::SIMT_WORLD {
 namespace {
 
-template <class A>
-struct RunningStatistics {
-  BranchPointers<A> mean, invstd, running_mean, running_var;
-  double eps, momentum;
-};
-
-template <class A>
-__global__ void __launch_bounds__(merge_threads, column_blocks_at_once)
-    mlrm_merge_statistics(const A* partials, ColumnShape s, const __grid_constant__ RunningStatistics<A> t) {
-  merge_moments(partials, s, [&](std::int64_t branch, std::int64_t c, double mean, double m2) {
-    const double rows = static_cast<double>(s.rows);
-    t.mean.at[branch][c] = A(mean);
-    t.invstd.at[branch][c] = A(1 / std::sqrt(m2 / rows + t.eps));
-    A &running_mean = t.running_mean.at[branch][c], &running_var = t.running_var.at[branch][c];
-    running_mean = A((1 - t.momentum) * double(running_mean) + t.momentum * mean);
-    running_var = A((1 - t.momentum) * double(running_var) + t.momentum * (m2 / (rows - 1)));
-  });
-}
+/// Channels a thread takes: 16 bytes of the small tensors, since the coefficients of all branches stay in registers.
+template <class T>
+constexpr int apply_vector = vector_of<Accumulator<T>>;
 
 template <class T, int V>
 __global__ void __launch_bounds__(column_threads, column_blocks_at_once)
-    mlrm_apply(const T* x, const __grid_constant__ BranchPointers<const T> z,
-               const __grid_constant__ BranchNorms<Accumulator<T>> norms, int branches, ColumnShape s, T* y) {
+    mlrm_apply(const T* x, const __grid_constant__ MlrmBranches<T> branches, ColumnShape s, T* y) {
   using A = Accumulator<T>;
   constexpr int most = MlrmProblem::max_branches;
   const ColumnShare<V> share(s);
-  BranchNorm<V, A> norm[most];
+  Normaliser<V, A> norm[most];
 #pragma unroll
   for (int b = 0; b < most; ++b) {
-    if (b < branches && share.active) norm[b].load(norms, b, share.channel);
+    if (b < branches.count) norm[b].load(branches.at[b].norm, share);
   }
-  for (std::int64_t row = share.begin; row < share.end; row += share.step) {
-    const std::int64_t at = row * s.channels + share.channel;
-    A sum[V];
-    load_as<V>(sum, x + at);
+  for_each_rows<2>(share, [&](std::int64_t row, auto batch) {
+    constexpr int B = batch.value;
+    const std::int64_t at = row * s.channels + share.channel, stride = share.step * s.channels;
+    A sum[B][V];
+#pragma unroll
+    for (int r = 0; r < B; ++r) load_as<V>(sum[r], x + at + r * stride);
 #pragma unroll
     for (int b = 0; b < most; ++b) {
-      if (b >= branches) continue;
-      A value[V];
-      load_as<V>(value, z.at[b] + at);
+      if (b >= branches.count) continue;
+      A z[B][V];
 #pragma unroll
-      for (int v = 0; v < V; ++v) {
-        const A normalised = norm[b](v, value[v]);
-        sum[v] += normalised < A(0) ? A(0) : normalised;  // NaN stays
+      for (int r = 0; r < B; ++r) load_as<V>(z[r], branches.at[b].source + at + r * stride);
+#pragma unroll
+      for (int r = 0; r < B; ++r) {
+#pragma unroll
+        for (int v = 0; v < V; ++v) {
+          const A normalised = norm[b].z(v, z[r][v] - norm[b].mean[v]);
+          sum[r][v] += normalised < A(0) ? A(0) : normalised;  // NaN stays
+        }
       }
     }
-    store_as<V>(y + at, sum);
-  }
+#pragma unroll
+    for (int r = 0; r < B; ++r) store_as<V>(y + at + r * stride, sum[r]);
+  });
 }
 
-template <class T, int V>
-void forward_training(const MlrmProblem& p, Ports ports, Stream stream) {
-  using A = Accumulator<T>;
-  const auto in = [&](std::int64_t b) { return mlrm_forward_in(ports, b); };
-  const auto out = [&](std::int64_t b) { return mlrm_forward_out(p, ports, b); };
-  const Convolution convolution = mlrm_convolution(p);
-  const Scratch<A> partials(statistics_tiles(convolution) * p.branches * 2 * p.c, stream,
-                            "statistics of the tiles");
-  const PerBranch<void> z = branch_ports<void>(p, 0, out);
-  const std::int64_t tile = convolve(convolution, ports[0].data, branch_ports<const void>(p, 0, in), z,
-                                     {.statistics = partials.data()}, stream);
+/// Where each branch's ports lie.
+template <class T>
+struct TrainingBranches {
+  MlrmBranches<T> normalised;
+  StatisticsOf<Accumulator<T>> statistics;
+  TrainingBranches(const MlrmProblem& p, Ports ports) {
+    using A = Accumulator<T>;
+    normalised.count = p.branches;
+    statistics.eps = p.eps;
+    statistics.momentum = p.momentum;
+    for (std::int64_t b = 0; b < p.branches; ++b) {
+      const Ports in = mlrm_forward_in(ports, b), out = mlrm_forward_out(p, ports, b);
+      statistics.at[b] = {out[1].as<A>(), out[2].as<A>(), in[3].as<A>(), in[4].as<A>()};
+      normalised.at[b] = {out[0].as<T>(),
+                          {in[1].as<A>(), in[2].as<A>(), out[1].as<A>(), out[2].as<A>(), A(-1)}};
+    }
+  }
+};
+
+ColumnShape tiles_of_statistics(const MlrmProblem& p, std::int64_t tile) {
   ColumnShape tiles;
   tiles.matrices = p.branches;
   tiles.rows = p.rows();
   tiles.channels = p.c;
   tiles.rows_per_part = tile;
-  tiles.parts = static_cast<int>((p.rows() + tile - 1) / tile);
-  const RunningStatistics<A> statistics{BranchPointers<A>(branch_ports<void>(p, 1, out)),
-                                        BranchPointers<A>(branch_ports<void>(p, 2, out)),
-                                        BranchPointers<A>(branch_ports<void>(p, 3, in)),
-                                        BranchPointers<A>(branch_ports<void>(p, 4, in)),
-                                        p.eps,
-                                        p.momentum};
-  simt::launch("mlrm.forward grouped, merge", &mlrm_merge_statistics<A>, merge_launch(tiles, stream),
-               partials.data(), tiles, statistics);
-  const BranchNorms<A> norms{BranchPointers<const A>(branch_ports<void>(p, 1, in)),
-                             BranchPointers<const A>(branch_ports<void>(p, 2, in)),
-                             BranchPointers<const A>(branch_ports<void>(p, 1, out)),
-                             BranchPointers<const A>(branch_ports<void>(p, 2, out)), A(-1)};
-  const ColumnShape s = column_shape(1, p.rows(), p.c, V, simt::limits());
-  simt::launch("mlrm.forward grouped, apply", &mlrm_apply<T, V>, columns_launch(s, stream), ports[0].as<T>(),
-               BranchPointers<const T>(z), norms, static_cast<int>(p.branches), s,
+  tiles.parts = static_cast<int>(tiles_of(p.rows(), tile));
+  return tiles;
+}
+
+template <class T>
+void forward_training(const MlrmProblem& p, Ports ports, Stream stream) {
+  using A = Accumulator<T>;
+  const Convolution convolution = mlrm_convolution(p);
+  const Scratch<A> partials(tiles_of(p.rows(), least_tile_rows) * p.branches * 2 * p.c, stream,
+                            "statistics of the tiles");
+  const std::int64_t tile =
+      convolve(convolution, ports[0].data,
+               branch_ports<const void>(p, 0, [&](std::int64_t b) { return mlrm_forward_in(ports, b); }),
+               branch_ports<void>(p, 0, [&](std::int64_t b) { return mlrm_forward_out(p, ports, b); }),
+               {.statistics = partials.data()}, stream);
+  const TrainingBranches<T> branches(p, ports);
+  merge_statistics("mlrm.forward grouped, merge", partials.data(), tiles_of_statistics(p, tile),
+                   branches.statistics, stream);
+  const bool whole = p.c % apply_vector<T> == 0 && aligned_16(ports);
+  const ColumnShape s = column_shape(1, p.rows(), p.c, whole ? apply_vector<T> : 1, simt::limits());
+  simt::launch("mlrm.forward grouped, apply", whole ? &mlrm_apply<T, apply_vector<T>> : &mlrm_apply<T, 1>,
+               columns_launch(s, stream), ports[0].as<T>(), branches.normalised, s,
                mlrm_forward_y(p, ports).as<T>());
 }
 
@@ -106,8 +113,7 @@ void forward_training(const MlrmProblem& p, Ports ports, Stream stream) {
 bool supports_mlrm_grouped(const MlrmProblem& p) { return supports_convolution(mlrm_convolution(p)); }
 
 void mlrm_forward_training_grouped(const MlrmProblem& p, Ports ports, Stream stream) {
-  visit_norm(p, ports,
-             [&](auto zero, auto vector) { forward_training<decltype(zero), vector>(p, ports, stream); });
+  visit_element(p.dtype, [&](auto zero) { forward_training<decltype(zero)>(p, ports, stream); });
 }
 
 }  // namespace fovea::SIMT_WORLD

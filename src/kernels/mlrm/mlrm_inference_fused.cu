@@ -20,32 +20,26 @@ template <class T>
 struct FusedArguments {
   Gather gather;
   TapAxes axes[MlrmProblem::max_branches];
-  BranchPointers<const T> w;
-  BranchNorms<Accumulator<T>> norms;
-  int branches;
+  MlrmBranches<T> branches;  // the filters
   const T* x;
   T* y;
 };
 
 template <class Tile>
 struct FusedShared {
-  GatherRow rows[Tile::m];
-  Tap taps[9];
-  int live;
-  Accumulator<typename Tile::type> scale[Tile::n], shift[Tile::n];
-  TileMemory<Tile, Along::k, Along::k> tile;
-};
+  using A = Accumulator<typename Tile::type>;
+  ForwardShared<Tile> product;
+  A scale[Tile::n], shift[Tile::n];
 
-template <class Tile, class A>
-__device__ __forceinline__ void fold(FusedShared<Tile>& shared, const BranchNorms<A>& norms, int branch,
-                                     int first_channel, int columns) {
-  for (int n = static_cast<int>(threadIdx.x); n < Tile::n; n += Tile::threads) {
-    const int c = first_channel + min(n, columns - 1);
-    const A scale = norms.gamma.at[branch][c] / std::sqrt(norms.spread.at[branch][c] + norms.eps);
-    shared.scale[n] = scale;
-    shared.shift[n] = norms.beta.at[branch][c] - norms.mean.at[branch][c] * scale;
+  /// bn(z) = z scale + shift, for the tile's channels of a branch.
+  __device__ __forceinline__ void fold(const ChannelInputs<A>& norm, int first_channel, int columns) {
+    for (int n = static_cast<int>(threadIdx.x); n < Tile::n; n += Tile::threads) {
+      const int c = first_channel + min(n, columns - 1);
+      scale[n] = norm.gamma[c] * inverse_deviation(norm.spread[c], norm.eps);
+      shift[n] = norm.beta[c] - norm.mean[c] * scale[n];
+    }
   }
-}
+};
 
 /// all += relu(sums scale + shift).
 template <class Tile, class A>
@@ -67,31 +61,22 @@ __global__ void __launch_bounds__(Tile::threads, 1) mlrm_fused(const __grid_cons
   const int columns = min(Tile::n, g.pixel - first_channel);
   const std::size_t first_weight = static_cast<std::size_t>(first_channel) * (g.r * g.s * g.channels);
 
-  list_rows<Tile>(shared.rows, g, first_row);
+  list_rows<Tile>(shared.product.rows, g, first_row);
   Accumulators<Tile> all, sums;
   clear(all);
-  for (int b = 0; b < a.branches; ++b) {
-    if (threadIdx.x == 0) shared.live = list_taps(shared.taps, g, a.axes[b], Box(g, first_row, Tile::m));
-    fold<Tile>(shared, a.norms, b, first_channel, columns);
-    __syncthreads();
-    const int length = shared.live * g.channels;
-    const T* w = a.w.at[b] + first_weight;
+  for (int b = 0; b < a.branches.count; ++b) {
+    shared.fold(a.branches.at[b].norm, first_channel, columns);
     clear(sums);
-    accumulate<Tile>(shared.tile.stages, (length + Tile::k - 1) / Tile::k, sums, [&](auto& stage, int step) {
-      load_gathered<Tile, V>(stage.a, step, g, a.x, shared.rows, shared.taps, length);
-      load_filters<Tile, V>(stage.b, step, g, w, columns, shared.taps, length);
-    });
+    accumulate_forward<Tile, V>(shared.product, g, a.axes[b], first_row, a.x,
+                                a.branches.at[b].source + first_weight, columns, sums);
     add_branch<Tile>(all, sums, shared.scale, shared.shift);
     __syncthreads();  // everybody has read scale and shift
   }
-  OutTile<Tile>& out = shared.tile.out;
+  OutTile<Tile>& out = shared.product.tile.out;
   put<Tile>(out, all);
   __syncthreads();
-  const int places = g.rows / g.images;
-  for_each_run<Tile, V>(min(Tile::m, g.rows - first_row), columns, [&](int m, int n) {
-    const GatherRow& row = shared.rows[m];
-    const std::size_t pixel = static_cast<std::size_t>(row.n) * places + row.i * g.width + row.j;
-    const std::size_t at = pixel * g.pixel + first_channel + n;
+  out.template for_each_run<V>(min(Tile::m, g.rows - first_row), columns, [&](int m, int n) {
+    const std::size_t at = shared.product.rows[m].place(g) * g.pixel + first_channel + n;
     A value[V];
     load_as<V>(value, a.x + at);
 #pragma unroll
@@ -104,18 +89,16 @@ template <class Tile, int V>
 void inference(const MlrmProblem& p, Ports ports, Stream stream) {
   using T = typename Tile::type;
   using A = Accumulator<T>;
-  const auto in = [&](std::int64_t b) { return mlrm_forward_in(ports, b); };
   const Convolution convolution = mlrm_convolution(p);
   FusedArguments<T> a{};
-  a.gather = forward_gather(convolution);
-  for (int b = 0; b < p.branches; ++b)
+  a.gather = forward_gather(ConvolutionDims(convolution));
+  a.branches.count = p.branches;
+  for (std::int64_t b = 0; b < p.branches; ++b) {
+    const Ports in = mlrm_forward_in(ports, b);
     a.axes[b] = forward_axes(convolution.branch[static_cast<std::size_t>(b)]);
-  a.w = BranchPointers<const T>(branch_ports<void>(p, 0, in));
-  a.norms = {BranchPointers<const A>(branch_ports<void>(p, 1, in)),
-             BranchPointers<const A>(branch_ports<void>(p, 2, in)),
-             BranchPointers<const A>(branch_ports<void>(p, 3, in)),
-             BranchPointers<const A>(branch_ports<void>(p, 4, in)), A(p.eps)};
-  a.branches = static_cast<int>(p.branches);
+    a.branches.at[b] = {in[0].as<T>(),
+                        {in[1].as<A>(), in[2].as<A>(), in[3].as<A>(), in[4].as<A>(), A(p.eps)}};
+  }
   a.x = ports[0].as<T>();
   a.y = mlrm_forward_y(p, ports).as<T>();
   simt::launch("mlrm.forward_inference fused", &mlrm_fused<Tile, V>,

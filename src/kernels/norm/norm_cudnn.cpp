@@ -1,6 +1,7 @@
 // batch_norm by cuDNN's graph API, in f32 and bf16. Training is its normalisation with the ReLU behind it; inference is
 // one pass of its pointwise engine. Backward: its own without a ReLU; with one, whose mask is computed again from x, its
-// engines take no such prologue, so it is a pass of two sums and a pass that writes dx, as for constant statistics.
+// engines are documented without such a prologue, so it is a pass of two sums and a pass that writes dx, as for constant
+// statistics.
 #include <bit>
 
 #include "kernels/cuda/library.hpp"
@@ -148,8 +149,6 @@ library::Operation& data(const P& p, bool constant) {
   return memo.get(key_of(p, constant), [&] { return data_graph(p, constant); });
 }
 
-bool has_dtype(const P& p) { return p.dtype == Dtype::f32 || p.dtype == Dtype::bf16; }
-
 // dx may be dy, which both passes read element by element before it is written.
 void two_passes(const P& p, Ports t, bool constant, Stream stream) {
   sums(p, constant).run({t[0], t[1], t[2], t[3], t[4], t[5], t[7], t[8]}, stream);
@@ -160,18 +159,18 @@ void two_passes(const P& p, Ports t, bool constant, Stream stream) {
 }  // namespace
 
 bool batch_norm_forward_training_cudnn_supports(const P& p) {
-  return has_dtype(p) && training(p).is_supported();
+  return library::has_dtype(p) && training(p).is_supported();
 }
 bool batch_norm_forward_inference_cudnn_supports(const P& p) {
-  return has_dtype(p) && inference(p).is_supported();
+  return library::has_dtype(p) && inference(p).is_supported();
 }
 bool batch_norm_backward_cudnn_supports(const P& p) {
-  if (!has_dtype(p)) return false;
+  if (!library::has_dtype(p)) return false;
   const bool passes = sums(p, false).is_supported() && data(p, false).is_supported();
   return passes && (p.relu || backward(p).is_supported());
 }
 bool batch_norm_backward_inference_cudnn_supports(const P& p) {
-  return has_dtype(p) && sums(p, true).is_supported() && data(p, true).is_supported();
+  return library::has_dtype(p) && sums(p, true).is_supported() && data(p, true).is_supported();
 }
 
 void batch_norm_forward_training_cudnn(const P& p, Ports t, Stream stream) {

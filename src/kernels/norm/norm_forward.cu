@@ -11,7 +11,8 @@
 // Traffic: Cost's bytes, and x once more where it does not stay in the second-level cache; partials are 2 values for
 // each part and channel. Launch: about four blocks of 256 threads for each multiprocessor, a block for 32 channels to
 // merge. All sums in a fixed order.
-#include "kernels/norm/norm_device.hpp"
+#include "kernels/cuda/normalise.hpp"
+#include "kernels/norm/kernels.hpp"
 
 namespace fovea::SIMT_WORLD {
 namespace {
@@ -32,24 +33,6 @@ __global__ void __launch_bounds__(column_threads, column_blocks_at_once)
   });
   merge_row_lanes(moments, share.lanes);
   store_partial(moments, share, s, partials);
-}
-
-template <class A>
-struct Statistics {
-  A *mean, *invstd, *running_mean, *running_var;
-  double eps, momentum;
-};
-
-template <class A>
-__global__ void __launch_bounds__(merge_threads, column_blocks_at_once)
-    batch_norm_merge(const A* partials, ColumnShape s, Statistics<A> t) {
-  merge_moments(partials, s, [&](std::int64_t, std::int64_t c, double mean, double m2) {
-    const auto rows = double(s.rows);
-    t.mean[c] = A(mean);
-    t.invstd[c] = A(inverse_deviation(m2 / rows, t.eps));
-    t.running_mean[c] = A((1 - t.momentum) * double(t.running_mean[c]) + t.momentum * mean);
-    t.running_var[c] = A((1 - t.momentum) * double(t.running_var[c]) + t.momentum * m2 / (rows - 1));
-  });
 }
 
 template <class T, int V>
@@ -90,15 +73,14 @@ void batch_norm_forward_training_columns(const BatchNormProblem& p, Ports ports,
     using T = decltype(zero);
     using A = Accumulator<T>;
     const T* x = ports[0].as<T>();
-    const Statistics<A> statistics{
-        ports[6].as<A>(), ports[7].as<A>(), ports[3].as<A>(), ports[4].as<A>(), p.eps, p.momentum};
-    const ChannelInputs<A> in{ports[1].as<A>(), ports[2].as<A>(), statistics.mean, statistics.invstd, A(-1)};
+    const StatisticsOf<A> statistics{
+        {{ports[6].as<A>(), ports[7].as<A>(), ports[3].as<A>(), ports[4].as<A>()}}, p.eps, p.momentum};
+    const ChannelInputs<A> in{ports[1].as<A>(), ports[2].as<A>(), ports[6].as<A>(), ports[7].as<A>(), A(-1)};
     const ColumnShape s = column_shape(1, p.rows, p.channels, vector, simt::limits());
     const Scratch<A> partials(partial_count(s, 2), stream, "moments of the parts");
     simt::launch("batch_norm.forward_training columns, partial", &batch_norm_moments<T, vector>,
                  columns_launch(s, stream), x, s, partials.data());
-    simt::launch("batch_norm.forward_training columns, merge", &batch_norm_merge<A>, merge_launch(s, stream),
-                 partials.data(), s, statistics);
+    merge_statistics("batch_norm.forward_training columns, merge", partials.data(), s, statistics, stream);
     simt::launch("batch_norm.forward_training columns, apply", &batch_norm_apply<T, vector>,
                  columns_launch(s, stream), x, in, p.relu != 0, s, ports[5].as<T>());
   });

@@ -146,19 +146,6 @@ struct Terms {
   bool other_walks;
 };
 
-/// Where an index of the offsets' loops lies. The outermost loop takes what is left, so one loop needs no division.
-struct Place {
-  std::int64_t y = 0, other = 0;
-  __device__ __forceinline__ void add(const BroadcastOffsets& offsets, std::int64_t index) {
-    for (int i = offsets.rank - 1; i >= 0; --i) {
-      const std::int64_t outer = i > 0 ? index / offsets.size[i] : 0, mine = index - outer * offsets.size[i];
-      y += mine * offsets.in_y[i];
-      other += mine * offsets.in_other[i];
-      index = outer;
-    }
-  }
-};
-
 // The shape's matrices are the kept loops, its rows the summed ones.
 template <class T, int V>
 __global__ void __launch_bounds__(column_threads, column_blocks_at_once)
@@ -166,16 +153,14 @@ __global__ void __launch_bounds__(column_threads, column_blocks_at_once)
                 Accumulator<T>* partials) {
   using A = Accumulator<T>;
   const ColumnShare<V> share(s);
-  Place matrix;
-  matrix.add(kept, share.matrix);
+  const BroadcastPlace matrix = kept.behind({}, share.matrix);
   ColumnSums<1, V, A> sums;
   for_each_rows(share, [&](std::int64_t row, auto batch) {
     constexpr int B = batch.value;
     A values[B][V];
 #pragma unroll
     for (int b = 0; b < B; ++b) {
-      Place at = matrix;
-      at.add(summed, row + b * share.step - share.matrix * s.rows);
+      const BroadcastPlace at = summed.behind(matrix, row + b * share.step - share.matrix * s.rows);
       load_as<V>(values[b], t.dy + at.y + share.channel);
       if (t.other == nullptr) continue;
       A other[V];
@@ -207,13 +192,11 @@ __global__ void __launch_bounds__(element_threads, element_blocks_at_once)
        unit < units; unit += static_cast<std::int64_t>(gridDim.x) * warps_of_block) {
     const std::int64_t output = unit % p.outputs, first = unit / p.outputs * p.per_part;
     const std::int64_t end = min(p.elements, first + p.per_part);
-    Place base;
-    base.add(kept, output);
+    const BroadcastPlace base = kept.behind({}, output);
     A sum = A(0);
     for (std::int64_t i = first + simt::lane(); i < end; i += 32) {
       const std::int64_t row = summed.rank > 0 ? i / length : 0, column = i - row * length;
-      Place at = base;
-      at.add(summed, row);
+      const BroadcastPlace at = summed.behind(base, row);
       const A value = A(t.dy[at.y + column]);
       sum += t.other == nullptr ? value : value * A(t.other[at.other + column]);
     }

@@ -16,6 +16,8 @@ void relu_forward_reference(const PointwiseProblem&, Ports, Stream);
 void relu_backward_reference(const PointwiseProblem&, Ports, Stream);
 void sigmoid_forward_reference(const PointwiseProblem&, Ports, Stream);
 void sigmoid_backward_reference(const PointwiseProblem&, Ports, Stream);
+void gelu_forward_reference(const PointwiseProblem&, Ports, Stream);
+void gelu_backward_reference(const PointwiseProblem&, Ports, Stream);
 void add_forward_reference(const BroadcastProblem&, Ports, Stream);
 void add_backward_reference(const BroadcastProblem&, Ports, Stream);
 void multiply_forward_reference(const BroadcastProblem&, Ports, Stream);
@@ -27,6 +29,8 @@ void relu_forward_cpu(const PointwiseProblem&, Ports, Stream);
 void relu_backward_cpu(const PointwiseProblem&, Ports, Stream);
 void sigmoid_forward_cpu(const PointwiseProblem&, Ports, Stream);
 void sigmoid_backward_cpu(const PointwiseProblem&, Ports, Stream);
+void gelu_forward_cpu(const PointwiseProblem&, Ports, Stream);
+void gelu_backward_cpu(const PointwiseProblem&, Ports, Stream);
 void add_forward_cpu(const BroadcastProblem&, Ports, Stream);
 void add_backward_cpu(const BroadcastProblem&, Ports, Stream);
 void multiply_forward_cpu(const BroadcastProblem&, Ports, Stream);
@@ -43,6 +47,8 @@ FOVEA_IN_BOTH_WORLDS(                                                       //
     void relu_backward_vector(const PointwiseProblem&, Ports, Stream);      //
     void sigmoid_forward_vector(const PointwiseProblem&, Ports, Stream);    //
     void sigmoid_backward_vector(const PointwiseProblem&, Ports, Stream);   //
+    void gelu_forward_vector(const PointwiseProblem&, Ports, Stream);       //
+    void gelu_backward_vector(const PointwiseProblem&, Ports, Stream);      //
     void add_forward_vector(const BroadcastProblem&, Ports, Stream);        //
     void add_backward_vector(const BroadcastProblem&, Ports, Stream);       //
     void multiply_forward_vector(const BroadcastProblem&, Ports, Stream);   //

@@ -43,6 +43,11 @@ PortList unary_backward_ports(const PointwiseProblem& p) {
           {"dy", Role::input, {p.count}, p.dtype},
           {"dx", Role::output, {p.count}, p.dtype}};
 }
+PortList gelu_backward_ports(const PointwiseProblem& p) {
+  return {{"x", Role::input, {p.count}, p.dtype},
+          {"dy", Role::input, {p.count}, p.dtype},
+          {"dx", Role::output, {p.count}, p.dtype}};
+}
 
 PortList binary_forward_ports(const BroadcastProblem& p) {
   return {{"a", Role::input, p.a, p.dtype},
@@ -78,7 +83,7 @@ std::int64_t elements(const PointwiseProblem& p) { return p.count; }
 std::int64_t elements(const DropoutProblem& p) { return p.count; }
 std::int64_t elements(const BroadcastProblem& p) { return p.y_shape().numel(); }
 
-// An exponential counts as one operation, as a multiplication does.
+// An exponential, and erf, counts as one operation, as a multiplication does.
 template <class P, auto PortsOf, int Flops>
 Cost cost(const P& p) {
   return {static_cast<double>(Flops) * static_cast<double>(elements(p)), bytes_of(PortsOf(p))};
@@ -99,6 +104,8 @@ POINTWISE_KERNELS(relu_forward, Unary, supports_pointwise_vector);
 POINTWISE_KERNELS(relu_backward, Unary, supports_pointwise_vector);
 POINTWISE_KERNELS(sigmoid_forward, Unary, supports_pointwise_vector);
 POINTWISE_KERNELS(sigmoid_backward, Unary, supports_pointwise_vector);
+POINTWISE_KERNELS(gelu_forward, Unary, supports_pointwise_vector);
+POINTWISE_KERNELS(gelu_backward, Unary, supports_pointwise_vector);
 POINTWISE_KERNELS(add_forward, Binary, supports_broadcast_vector);
 POINTWISE_KERNELS(add_backward, Binary, supports_broadcast_vector);
 POINTWISE_KERNELS(multiply_forward, Binary, supports_broadcast_vector);
@@ -122,6 +129,10 @@ constexpr PrimitiveOf<Unary> sigmoid_forward =
     define<Unary, &unary_forward_ports, 4>("sigmoid.forward", sigmoid_forward_kernels);
 constexpr PrimitiveOf<Unary> sigmoid_backward =
     define<Unary, &unary_backward_ports, 3>("sigmoid.backward", sigmoid_backward_kernels);
+constexpr PrimitiveOf<Unary> gelu_forward =
+    define<Unary, &unary_forward_ports, 5>("gelu.forward", gelu_forward_kernels);
+constexpr PrimitiveOf<Unary> gelu_backward =
+    define<Unary, &gelu_backward_ports, 10>("gelu.backward", gelu_backward_kernels);
 constexpr PrimitiveOf<Binary> add_forward =
     define<Binary, &binary_forward_ports, 1>("add.forward", add_forward_kernels);
 constexpr PrimitiveOf<Binary> add_backward =

@@ -1,7 +1,9 @@
-// pointwise: ReLU, sigmoid, addition and multiplication with broadcast, dropout; element by element.
+// pointwise: ReLU, sigmoid, GELU, addition and multiplication with broadcast, dropout; element by element.
 //
 //   relu     y = max(x, 0), NaN passes;   dx = dy where y > 0, else 0      (torch.relu)
 //   sigmoid  y = 1 / (1 + exp(-x));       dx = dy y (1 - y)
+//   gelu     y = x Phi(x);                dx = dy (Phi(x) + x phi(x))      (torch.nn.functional.gelu, exact;
+//            Phi and phi are the normal distribution: Phi(x) = (1 + erf(x / sqrt 2)) / 2, phi = Phi')
 //   add      y = a + b;                   da, db = dy summed over the broadcast dimensions
 //   multiply y = a b;                     da = sum(dy b), db = sum(dy a), likewise
 //   dropout  y = x / (1-p) where kept, else 0, kept with probability 1-p;  dx = dy / (1-p) where kept, else 0
@@ -39,6 +41,10 @@ extern const PrimitiveOf<PointwiseProblem> relu_backward;
 extern const PrimitiveOf<PointwiseProblem> sigmoid_forward;
 /// Ports: y (of the forward), dy, dx. dx may be dy.
 extern const PrimitiveOf<PointwiseProblem> sigmoid_backward;
+/// Ports: x, y. y may be x.
+extern const PrimitiveOf<PointwiseProblem> gelu_forward;
+/// Ports: x (of the forward), dy, dx. dx may be dy.
+extern const PrimitiveOf<PointwiseProblem> gelu_backward;
 
 /// y = a (op) b. Shapes that do not broadcast are an Error.
 struct BroadcastProblem {

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <numbers>
 #include <vector>
 
 #include "kernels/cpu/parallel.hpp"
@@ -38,6 +39,17 @@ void map_ports(Dtype dtype, std::int64_t count, const View& in0, const View& in1
 
 float sigmoid_of(float x) { return vector_math::sigmoid(x); }
 double sigmoid_of(double x) { return 1 / (1 + std::exp(-x)); }
+
+double normal_share(double x) { return std::erfc(-x * std::numbers::sqrt2 / 2) / 2; }
+float gelu_of(float x) { return x * vector_math::normal(x).share; }
+double gelu_of(double x) { return x * normal_share(x); }
+float gelu_slope(float x) {
+  const vector_math::Normal normal = vector_math::normal(x);
+  return normal.share + x * normal.density;
+}
+double gelu_slope(double x) {
+  return normal_share(x) + x * std::exp(-x * x / 2) * std::numbers::inv_sqrtpi / std::numbers::sqrt2;
+}
 
 // The row (all dimensions but the last) of the loops: where it starts in a and b.
 struct Row {
@@ -92,51 +104,9 @@ void combine(const BroadcastProblem& p, const T* a, const T* b, T* y, F&& f) {
   });
 }
 
-// The gradient of one operand, `out`, whose loops are split into dimensions it walks (kept) and dimensions it
-// is held in (summed). A contribution is dy, or dy times the other operand.
-struct Sum {
-  std::vector<std::int64_t> kept_size, kept_y,
-      kept_other;  // outer dimensions, with strides in y and the other
-  std::vector<std::int64_t> summed_size, summed_y, summed_other;  // likewise
-  std::int64_t kept = 1, summed = 1;                              // products of the sizes
-  std::int64_t length = 1;                                        // of the innermost dimension
-  bool inner_kept = false, other_walks = false;                   // along the innermost dimension
-};
-
-Sum plan_sum(const BroadcastLoops& loops, bool of_a) {
-  const auto& own = of_a ? loops.a_stride : loops.b_stride;
-  const auto& other = of_a ? loops.b_stride : loops.a_stride;
-  const auto last = static_cast<std::size_t>(loops.rank - 1);
-  Sum sum;
-  sum.length = loops.size[last];
-  sum.inner_kept = own[last] != 0;
-  sum.other_walks = other[last] != 0;
-  std::int64_t y_stride = 1;
-  for (std::size_t i = 0; i < last; ++i) y_stride *= loops.size[i + 1];
-  for (std::size_t i = 0; i < last; ++i) {
-    const bool keep = own[i] != 0;
-    (keep ? sum.kept_size : sum.summed_size).push_back(loops.size[i]);
-    (keep ? sum.kept_y : sum.summed_y).push_back(y_stride);
-    (keep ? sum.kept_other : sum.summed_other).push_back(other[i]);
-    (keep ? sum.kept : sum.summed) *= loops.size[i];
-    y_stride /= loops.size[i + 1];
-  }
-  return sum;
-}
-
-void add_offsets(std::int64_t index, const std::vector<std::int64_t>& size,
-                 const std::vector<std::int64_t>& in_y, const std::vector<std::int64_t>& in_other,
-                 std::int64_t& y, std::int64_t& other) {
-  for (std::size_t d = size.size(); d-- > 0;) {
-    y += index % size[d] * in_y[d];
-    other += index % size[d] * in_other[d];
-    index /= size[d];
-  }
-}
-
 // Adds a row's contributions to `sum`: element by element where the row is kept, else all to sum[0].
 template <class T>
-void add_row(const Sum& s, const T* dy, const T* other, double* sum) {
+void add_row(const BroadcastSum& s, const T* dy, const T* other, double* sum) {
   const std::int64_t n = s.length;
   if (s.inner_kept) {
     if (other == nullptr) {
@@ -166,22 +136,21 @@ void add_row(const Sum& s, const T* dy, const T* other, double* sum) {
 // out = the sum of dy (times other, unless null) over the dimensions in which out is held.
 template <class T>
 void sum_to(const BroadcastLoops& loops, bool of_a, const T* dy, const T* other, T* out) {
-  const Sum s = plan_sum(loops, of_a);
+  const BroadcastSum s = broadcast_sum(loops, of_a);
   const std::int64_t width = s.inner_kept ? s.length : 1;
   constexpr std::int64_t units = 64;  // enough for the threads of any machine; more cost memory
-  const std::int64_t parts = std::clamp<std::int64_t>(units / s.kept, 1, s.summed);
-  std::vector<double> sums(static_cast<std::size_t>(parts * s.kept * width));
-  parallel_for(s.kept * parts, [&](std::int64_t unit) {
+  const std::int64_t parts = std::clamp<std::int64_t>(units / s.kept.count, 1, s.summed.count);
+  std::vector<double> sums(static_cast<std::size_t>(parts * s.kept.count * width));
+  parallel_for(s.kept.count * parts, [&](std::int64_t unit) {
     const std::int64_t kept = unit / parts, part = unit % parts;
     double* sum = sums.data() + unit * width;
-    for (std::int64_t i = s.summed * part / parts; i < s.summed * (part + 1) / parts; ++i) {
-      std::int64_t y_at = 0, other_at = 0;
-      add_offsets(kept, s.kept_size, s.kept_y, s.kept_other, y_at, other_at);
-      add_offsets(i, s.summed_size, s.summed_y, s.summed_other, y_at, other_at);
-      add_row(s, dy + y_at, other == nullptr ? nullptr : other + other_at, sum);
+    const BroadcastPlace base = s.kept.behind({}, kept);
+    for (std::int64_t i = s.summed.count * part / parts; i < s.summed.count * (part + 1) / parts; ++i) {
+      const BroadcastPlace at = s.summed.behind(base, i);
+      add_row(s, dy + at.y, other == nullptr ? nullptr : other + at.other, sum);
     }
   });
-  parallel_for(s.kept, [&](std::int64_t kept) {
+  parallel_for(s.kept.count, [&](std::int64_t kept) {
     double* sum = sums.data() + kept * parts * width;
     for (std::int64_t part = 1; part < parts; ++part) {
       for (std::int64_t i = 0; i < width; ++i) sum[i] += sum[part * width + i];
@@ -236,6 +205,15 @@ void sigmoid_forward_cpu(const PointwiseProblem& p, Ports ports, Stream) {
 
 void sigmoid_backward_cpu(const PointwiseProblem& p, Ports ports, Stream) {
   map_ports(p.dtype, p.count, ports[0], ports[1], ports[2], [](auto y, auto dy) { return dy * y * (1 - y); });
+}
+
+void gelu_forward_cpu(const PointwiseProblem& p, Ports ports, Stream) {
+  map_ports(p.dtype, p.count, ports[0], ports[0], ports[1], [](auto x, auto) { return gelu_of(x); });
+}
+
+void gelu_backward_cpu(const PointwiseProblem& p, Ports ports, Stream) {
+  map_ports(p.dtype, p.count, ports[0], ports[1], ports[2],
+            [](auto x, auto dy) { return dy * gelu_slope(x); });
 }
 
 void add_forward_cpu(const BroadcastProblem& p, Ports ports, Stream) {

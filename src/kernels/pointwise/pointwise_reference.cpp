@@ -2,6 +2,7 @@
 // y.
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 #include <vector>
 
 #include "kernels/cpu/parallel.hpp"
@@ -79,6 +80,19 @@ void sigmoid_forward_reference(const PointwiseProblem& p, Ports ports, Stream) {
 
 void sigmoid_backward_reference(const PointwiseProblem& p, Ports ports, Stream) {
   map(p.dtype, p.count, ports[0], ports[1], ports[2], [](double y, double dy) { return dy * y * (1 - y); });
+}
+
+void gelu_forward_reference(const PointwiseProblem& p, Ports ports, Stream) {
+  map(p.dtype, p.count, ports[0], ports[0], ports[1],
+      [](double x, double) { return x * std::erfc(-x * std::numbers::sqrt2 / 2) / 2; });
+}
+
+void gelu_backward_reference(const PointwiseProblem& p, Ports ports, Stream) {
+  map(p.dtype, p.count, ports[0], ports[1], ports[2], [](double x, double dy) {
+    const double share = std::erfc(-x * std::numbers::sqrt2 / 2) / 2;
+    const double density = std::exp(-x * x / 2) * std::numbers::inv_sqrtpi / std::numbers::sqrt2;
+    return dy * (share + x * density);
+  });
 }
 
 void add_forward_reference(const BroadcastProblem& p, Ports ports, Stream) {

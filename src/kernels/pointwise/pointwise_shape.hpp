@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "kernels/pointwise/pointwise.hpp"
+#include "simt/world.hpp"
 
 namespace fovea {
 
@@ -18,13 +19,27 @@ struct BroadcastLoops {
 };
 BroadcastLoops broadcast_loops(const BroadcastProblem& problem);
 
-/// Some of the loops' dimensions, without the innermost: where index i of all of them together lies in y and in an
-/// operand.
+/// An element's offset in y and in the other operand.
+struct BroadcastPlace {
+  std::int64_t y = 0, other = 0;
+};
+
+/// Some of the loops' dimensions, without the innermost. Plain arrays, for devices.
 struct BroadcastOffsets {
   int rank = 0;
   std::int64_t count = 1;  // of indices
-  std::int64_t size[Shape::max_rank]{}, in_y[Shape::max_rank]{},
-      in_other[Shape::max_rank]{};  // for devices, too
+  std::int64_t size[Shape::max_rank]{}, in_y[Shape::max_rank]{}, in_other[Shape::max_rank]{};
+  /// The place that lies `index`, of all these dimensions together, behind `place`. The outermost takes what is left, so
+  /// one dimension needs no division.
+  SIMT_BOTH BroadcastPlace behind(BroadcastPlace place, std::int64_t index) const {
+    for (int i = rank - 1; i >= 0; --i) {
+      const std::int64_t outer = i > 0 ? index / size[i] : 0, mine = index - outer * size[i];
+      place.y += mine * in_y[i];
+      place.other += mine * in_other[i];
+      index = outer;
+    }
+    return place;
+  }
 };
 
 /// The gradient of one operand: dy (times the other operand) summed over the dimensions in which it is held.

@@ -1,4 +1,4 @@
-// relu and sigmoid, forward and backward: one pass, element by element.
+// relu, sigmoid and gelu, forward and backward: one pass, element by element.
 //
 // Idea: a thread takes 16 bytes of each tensor at a time; what makes no whole vector goes one by one. Outputs may be
 // inputs: a thread writes what it alone has read.
@@ -33,6 +33,23 @@ struct Sigmoid {
   template <class A>
   static __device__ __forceinline__ A gradient(A y, A dy) {
     return dy * y * (A(1) - y);
+  }
+};
+
+/// Its gradient is that at x, not at y.
+struct Gelu {
+  template <class A>
+  static __device__ __forceinline__ A share(A x) {
+    return A(0.5) * (A(1) + std::erf(x * A(0.70710678118654752440)));
+  }
+  template <class T, class A>
+  static __device__ __forceinline__ A of(A x) {
+    return x * share(x);
+  }
+  template <class A>
+  static __device__ __forceinline__ A gradient(A x, A dy) {
+    const A density = A(0.39894228040143267794) * std::exp(A(-0.5) * x * x);
+    return dy * (share(x) + x * density);
   }
 };
 
@@ -99,6 +116,12 @@ void sigmoid_forward_vector(const PointwiseProblem& p, Ports ports, Stream strea
 }
 void sigmoid_backward_vector(const PointwiseProblem& p, Ports ports, Stream stream) {
   backward<Sigmoid>("sigmoid.backward vector", p, ports, stream);
+}
+void gelu_forward_vector(const PointwiseProblem& p, Ports ports, Stream stream) {
+  forward<Gelu>("gelu.forward vector", p, ports, stream);
+}
+void gelu_backward_vector(const PointwiseProblem& p, Ports ports, Stream stream) {
+  backward<Gelu>("gelu.backward vector", p, ports, stream);
 }
 
 }  // namespace fovea::SIMT_WORLD

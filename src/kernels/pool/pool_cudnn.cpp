@@ -45,20 +45,17 @@ library::Operation& pool(const GlobalPoolProblem& p) {
   });
 }
 
-template <class P>
-bool has_dtype(const P& p) {
-  return p.dtype == Dtype::f32 || p.dtype == Dtype::bf16;
-}
-
 }  // namespace
 
-bool avg_pool_forward_cudnn_supports(const PoolProblem& p) { return has_dtype(p) && pool(p).is_supported(); }
+bool avg_pool_forward_cudnn_supports(const PoolProblem& p) {
+  return library::has_dtype(p) && pool(p).is_supported();
+}
 void avg_pool_forward_cudnn(const PoolProblem& p, Ports t, Stream stream) {
   pool(p).run({t[0], t[1]}, stream);
 }
 
 bool global_avg_pool_forward_cudnn_supports(const GlobalPoolProblem& p) {
-  return has_dtype(p) && pool(p).is_supported();
+  return library::has_dtype(p) && pool(p).is_supported();
 }
 void global_avg_pool_forward_cudnn(const GlobalPoolProblem& p, Ports t, Stream stream) {
   pool(p).run({t[0], t[1]}, stream);

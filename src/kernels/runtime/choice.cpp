@@ -55,17 +55,15 @@ std::string names_where(const Primitive& primitive, Wanted&& wanted) {
                    executor ? ", or --backend simt, slowly" : ""));
 }
 
-// None where nothing is recorded, or where this build has no kernel of that name.
+// None where nothing is recorded, or where this build has no kernel of that name, or it does not support the problem.
 const Kernel* fastest_on_record(const Primitive& primitive, const void* problem, Device device) {
-  const KernelRecord& record = kernel_record();
-  if (device != Device::cuda || record.rows.empty()) return nullptr;
-  const std::string_view name =
-      record.fastest(primitive.name, name_of(primitive.dtype(problem)), primitive.cost(problem).bytes);
-  if (name.empty()) return nullptr;
+  if (device != Device::cuda || !kernel_record().knows(primitive.name)) return nullptr;
+  const std::string_view name = kernel_record().fastest(primitive.name, name_of(primitive.dtype(problem)),
+                                                        primitive.cost(problem).bytes);
   const auto it = std::find_if(primitive.kernels.begin(), primitive.kernels.end(), [&](const Kernel& k) {
-    return name == k.name && device_of(k.backend) == device;
+    return device_of(k.backend) == device && name == k.name;
   });
-  return it == primitive.kernels.end() ? nullptr : &*it;
+  return it == primitive.kernels.end() || !it->supports(problem) ? nullptr : &*it;
 }
 
 }  // namespace
@@ -89,13 +87,13 @@ void Selection::clear() { *this = Selection{}; }
 
 std::vector<std::string> Selection::forced() const { return assignments_; }
 
-std::string_view Selection::reason(const Primitive& primitive, Device device) const {
+std::string_view Selection::reason(const Primitive& primitive, const void* problem, Device device) const {
   for (const auto& [name, kernel] : forced_) {
     if (name == primitive.name) return "forced";
   }
   if (has_preferred_) return "preferred backend";
-  return device == Device::cuda && kernel_record().knows(primitive.name) ? "fastest on record"
-                                                                         : "first in the table";
+  return fastest_on_record(primitive, problem, device) != nullptr ? "fastest on record"
+                                                                  : "first in the table";
 }
 
 const Kernel& Selection::choose(const Primitive& primitive, const void* problem, Device device) const {
@@ -107,14 +105,14 @@ const Kernel& Selection::choose(const Primitive& primitive, const void* problem,
     if (it == primitive.kernels.end()) fail_forced(primitive, kernel_name, problem, device);
     return *it;
   }
-  if (const Kernel* recorded = has_preferred_ ? nullptr : fastest_on_record(primitive, problem, device)) {
-    if (recorded->supports(problem)) return *recorded;
+  if (!has_preferred_) {
+    if (const Kernel* recorded = fastest_on_record(primitive, problem, device)) return *recorded;
   }
+  const bool with_simt = has_preferred_ && preferred_ == Backend::simt;
   const Kernel* first = nullptr;
   for (const Kernel& kernel : primitive.kernels) {
+    if (kernel.backend == Backend::simt && !with_simt) continue;
     if (!runs(kernel)) continue;
-    const bool asked = kernel.backend != Backend::simt || (has_preferred_ && preferred_ == Backend::simt);
-    if (!asked) continue;
     if (!has_preferred_ || kernel.backend == preferred_) return kernel;
     if (first == nullptr) first = &kernel;
   }

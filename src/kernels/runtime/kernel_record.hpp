@@ -18,16 +18,17 @@ struct KernelRecord {
     bool operator==(const Row&) const = default;
   };
   std::string device;
-  std::vector<Row> rows;
+  std::vector<Row> rows;  // sorted by primitive, so that a dispatch finds its own
 
+  void sort();
+  bool knows(std::string_view primitive) const;
   /// The winner among this primitive's and dtype's rows at the nearest size (in logarithms; of equals the smaller);
   /// empty where there are none.
   std::string_view fastest(std::string_view primitive, std::string_view dtype, double bytes) const;
-  bool knows(std::string_view primitive) const;
 };
 
 /// Of the process, for kernels on the device; empty at first.
 const KernelRecord& kernel_record();
-void set_kernel_record(KernelRecord record);
+void set_kernel_record(KernelRecord record);  // in any order of rows
 
 }  // namespace fovea

@@ -50,6 +50,20 @@ MemoryInfo device_memory_info(Device device);
 void set_memory_limit(Device device, std::int64_t bytes);
 std::int64_t memory_limit(Device device);
 
+/// What is taken and given back during its life leaves memory_use()'s peak as it was: for measurements in the middle of a
+/// step.
+class PeakScope {
+ public:
+  explicit PeakScope(Device device);
+  ~PeakScope();
+  PeakScope(const PeakScope&) = delete;
+  PeakScope& operator=(const PeakScope&) = delete;
+
+ private:
+  Device device_;
+  std::int64_t before_;
+};
+
 /// What was asked for where memory ran out.
 struct MemoryRequest {
   std::string what;  // "conv2d", a dispatch, or empty

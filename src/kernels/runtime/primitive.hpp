@@ -184,8 +184,9 @@ class Selection {
   void clear();
 
   const Kernel& choose(const Primitive& primitive, const void* problem, Device device) const;
-  /// Why choose() would take this kernel: "forced", "preferred backend", "fastest on record", "first in the table".
-  std::string_view reason(const Primitive& primitive, Device device = Device::cpu) const;
+  /// Why choose() takes its kernel for this problem: "forced", "preferred backend", "fastest on record", "first in the
+  /// table".
+  std::string_view reason(const Primitive& primitive, const void* problem, Device device) const;
   std::vector<std::string> forced() const;  // as typed, for the record of a run
 
  private:

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <malloc.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <utility>
@@ -75,6 +76,9 @@ device_pool::Block allocate(std::int64_t bytes, Device device) {
 MemoryUse memory_use(Device device) { return {counter(device).current.load(), counter(device).peak.load()}; }
 
 void reset_peak_memory(Device device) { counter(device).peak = counter(device).current.load(); }
+
+PeakScope::PeakScope(Device device) : device_(device), before_(memory_use(device).peak) {}
+PeakScope::~PeakScope() { counter(device_).peak = std::max(before_, memory_use(device_).current); }
 
 void set_memory_limit(Device device, std::int64_t bytes) { counter(device).limit = bytes; }
 std::int64_t memory_limit(Device device) { return counter(device).limit.load(); }

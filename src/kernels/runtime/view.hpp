@@ -142,4 +142,10 @@ struct View {
   }
 };
 
+/// The same bytes under another shape.
+inline View with_shape(View view, const Shape& shape) {
+  view.shape = shape;
+  return view;
+}
+
 }  // namespace fovea

@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <nlohmann/json.hpp>
 #include <string>
-#include <vector>
 
 namespace fovea::strict_json {
 
@@ -33,8 +32,5 @@ class Object {
   std::string where_;
   const std::string& path_;
 };
-
-/// Writes it whole or not at all, making the folder where it is missing.
-void write(const std::string& path, const std::string& text);
 
 }  // namespace fovea::strict_json

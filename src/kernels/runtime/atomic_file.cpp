@@ -1,5 +1,5 @@
 // Files written whole or not at all: temporary file, fsync, rename, fsync of the folder (POSIX).
-#include "nn/atomic_file.hpp"
+#include "kernels/runtime/atomic_file.hpp"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -140,6 +140,13 @@ void write_file_atomically(const std::string& path, const std::function<void(Ato
   AtomicFile file(path);
   writer(file);
   file.commit();
+}
+
+void make_folder_of(const std::string& path) {
+  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
+  std::error_code error;
+  if (!folder.empty()) std::filesystem::create_directories(folder, error);
+  if (error) fail_write(path, "making its folder", error.value());
 }
 
 }  // namespace fovea

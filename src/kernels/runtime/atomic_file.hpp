@@ -39,4 +39,7 @@ class AtomicFile {
 void write_file_atomically(const std::string& path, std::string_view bytes);
 void write_file_atomically(const std::string& path, const std::function<void(AtomicFile&)>& writer);
 
+/// For files in a folder of the program's own: makes it where it is missing.
+void make_folder_of(const std::string& path);
+
 }  // namespace fovea

@@ -1,14 +1,10 @@
-// See strict_json.hpp. (src/nn has its own writer of files, above this room.)
-#include "kernels/cuda/strict_json.hpp"
+// See strict_json.hpp.
+#include "kernels/runtime/strict_json.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <set>
@@ -23,20 +19,6 @@ namespace fs = std::filesystem;
 
 constexpr int most_depth = 16;
 constexpr std::size_t most_text = std::size_t{1} << 16;
-
-[[noreturn]] void fail_write(const std::string& path, int error) {
-  fail(fmt::format("cannot write {}: {}", path, std::strerror(error)));
-}
-
-void write_all(int file, const std::string& text, const std::string& path) {
-  for (std::size_t done = 0; done < text.size();) {
-    const ssize_t wrote = ::write(file, text.data() + done, text.size() - done);
-    if (wrote < 0 && errno == EINTR) continue;
-    if (wrote < 0) fail_write(path, errno);
-    done += static_cast<std::size_t>(wrote);
-  }
-  if (::fsync(file) != 0) fail_write(path, errno);
-}
 
 }  // namespace
 
@@ -136,29 +118,6 @@ const json& Object::array(const char* key) const {
   const json& v = at(key);
   if (!v.is_array()) bad(key, "is no list");
   return v;
-}
-
-void write(const std::string& path, const std::string& text) {
-  const fs::path folder = fs::path(path).parent_path();
-  std::error_code made;
-  if (!folder.empty()) fs::create_directories(folder, made);
-  if (made) fail_write(path, made.value());
-  const std::string partial = fmt::format("{}.{}.partial", path, ::getpid());
-  const int file = ::open(partial.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (file < 0) fail_write(path, errno);
-  try {
-    write_all(file, text, path);
-  } catch (...) {
-    ::close(file);
-    ::unlink(partial.c_str());
-    throw;
-  }
-  ::close(file);
-  if (::rename(partial.c_str(), path.c_str()) != 0) {
-    const int error = errno;
-    ::unlink(partial.c_str());
-    fail_write(path, error);
-  }
 }
 
 }  // namespace fovea::strict_json

@@ -1,0 +1,60 @@
+// scale_residual: saves the branch, gamma and the key of the random numbers; the trunk's gradient is dy itself.
+#include "kernels/pointwise/scale_residual.hpp"
+#include "autograd/functions.hpp"
+#include "kernels/runtime/running.hpp"
+
+namespace fovea {
+namespace {
+
+View shaped(const Tensor& t, const Shape& shape) {
+  View view = t.view();
+  view.shape = shape;
+  return view;
+}
+
+ScaleResidualProblem problem_of(const Tensor& x, const Tensor& f, const Tensor& gamma, double p) {
+  const Shape& s = x.shape();
+  if (s.rank() < 2 || f.shape() != s || gamma.numel() != s[-1]) {
+    fail(
+        "scale_residual: needs x and f of one shape, at least samples x channels, and a gamma for each "
+        "channel, got " +
+        to_string(s) + ", " + to_string(f.shape()) + " and " + to_string(gamma.shape()));
+  }
+  ScaleResidualProblem problem{.dtype = x.dtype(), .samples = s[0], .channels = s[-1], .p = p};
+  for (int i = 1; i + 1 < s.rank(); ++i) problem.rows *= s[i];
+  problem.check();
+  return problem;
+}
+
+}  // namespace
+
+Tensor scale_residual(const Tensor& x, const Tensor& f, const Tensor& gamma, double p, std::uint64_t seed,
+                      std::uint64_t offset) {
+  const FunctionScope running("scale_residual");
+  const ScaleResidualProblem problem = problem_of(x, f, gamma, p);
+  const Shape rows = problem.x_shape(), channels{problem.channels};
+  Tensor key;
+  if (p > 0) {
+    const std::int64_t values[2] = {static_cast<std::int64_t>(seed), static_cast<std::int64_t>(offset)};
+    key = Tensor::from<std::int64_t>(values, {2}, Dtype::i64, x.device());
+  }
+  Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
+  dispatch(scale_residual_forward, problem,
+           {shaped(x, rows), shaped(f, rows), shaped(gamma, channels), key.view(), shaped(y, rows)});
+  return record("scale_residual", y, {x, f, gamma}, {f, gamma, key},
+                [problem, rows, channels](const Node& node, Tensor dy) -> Gradients {
+                  Gradients g(3);
+                  const Tensor &saved_f = node.saved_at(0), &saved_gamma = node.saved_at(1);
+                  if (node.needs(1) || node.needs(2)) {
+                    g[1] = Tensor::empty(dy.shape(), problem.dtype, dy.device());
+                    g[2] = Tensor::empty(saved_gamma.shape(), param_dtype(problem.dtype), dy.device());
+                    dispatch(scale_residual_backward, problem,
+                             {shaped(saved_f, rows), shaped(saved_gamma, channels), node.saved_at(2).view(),
+                              shaped(dy, rows), shaped(g[1], rows), shaped(g[2], channels)});
+                  }
+                  if (node.needs(0)) g[0] = dy;
+                  return g;
+                });
+}
+
+}  // namespace fovea
