@@ -131,6 +131,23 @@ const std::vector<Case> cases{
      [](const Inputs& x, const Inputs& p) {
        return batch_norm(x[0], p[0], p[1], p[2], p[3], inference(Activation::relu));
      }},
+    {"layer_norm_image",
+     {{3, 4, 5}},
+     {{5}, {5}},
+     [](const Inputs& x, const Inputs& p) { return layer_norm(x[0], p[0], p[1], 1e-6); }},
+    {"layer_norm_matrix",
+     {{5}},
+     {{5}, {5}},
+     [](const Inputs& x, const Inputs& p) { return layer_norm(x[0], p[0], p[1], 1e-2); }},
+    {"gelu", {{3, 2, 4}}, {}, [](const Inputs& x, const Inputs&) { return gelu(gelu(x[0])); }},
+    {"scale_residual",  // as in ConvNeXt's block, whose layers see the pixels as rows
+     {{3, 4, 5}},
+     {{5, 5}, {5}, {5, 1, 1}},
+     [](const Inputs& x, const Inputs& p) { return scale_residual(x[0], gelu(over_rows(x[0], p)), p[2]); }},
+    {"scale_residual_matrix",
+     {{5}, {5}},
+     {{5}},
+     [](const Inputs& x, const Inputs& p) { return scale_residual(x[0], x[1], p[0]); }},
     {"softmax", {{7}}, {}, [](const Inputs& x, const Inputs&) { return softmax(x[0]); }},
     {"softmax_flat", {{2, 3, 4}}, {}, [](const Inputs& x, const Inputs&) { return softmax(flat(x[0])); }},
     {"softmax_pixels",

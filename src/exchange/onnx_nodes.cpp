@@ -4,17 +4,20 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <numbers>
 
 #include "autograd/engine.hpp"
 #include "kernels/concat/concat.hpp"
 #include "kernels/conv2d/conv2d.hpp"
 #include "kernels/ham/ham.hpp"
 #include "kernels/head/head.hpp"
+#include "kernels/layer_norm/layer_norm.hpp"
 #include "kernels/linear/linear.hpp"
 #include "kernels/loss/loss.hpp"
 #include "kernels/mlrm/mlrm.hpp"
 #include "kernels/norm/norm.hpp"
 #include "kernels/pointwise/pointwise.hpp"
+#include "kernels/pointwise/scale_residual.hpp"
 #include "kernels/pool/pool.hpp"
 
 namespace fovea {
@@ -54,6 +57,18 @@ void batch_norm(OnnxStep& s) {
   const auto& p = s.problem<BatchNormProblem>();
   const OnnxValue x = s.rows(0, p.channels);
   s.set(5, relu_where(p.relu, normalised(x.name, 1, p.channels, p.eps, s), s), x.shape);
+}
+
+// Over the last dimension of the file too: an image goes through N,H,W,C.
+void layer_norm(OnnxStep& s) {
+  const auto& p = s.problem<LayerNormProblem>();
+  const OnnxValue x = s.rows(0, p.channels);
+  const bool image = x.shape.rank() == 4;
+  std::string y = image ? s.node("Transpose", {x.name}, {{"perm", Ints{0, 2, 3, 1}}}) : x.name;
+  y = s.node("LayerNormalization", {y, s.parameter(1, {p.channels}), s.parameter(2, {p.channels})},
+             {{"epsilon", p.eps}});
+  if (image) y = s.node("Transpose", {y}, {{"perm", Ints{0, 3, 1, 2}}});
+  s.set(3, y, x.shape);
 }
 
 // ---- pooling
@@ -198,6 +213,23 @@ void sigmoid(OnnxStep& s) {
   s.set(1, s.node("Sigmoid", {x.name}), x.shape);
 }
 
+// x Phi(x); opset 17 has no Gelu.
+void gelu(OnnxStep& s) {
+  const OnnxValue x = s.value(0);
+  const std::string erf = s.node("Erf", {s.node("Mul", {x.name, s.scalar(std::numbers::sqrt2 / 2)})});
+  const std::string half = s.node("Mul", {x.name, s.scalar(0.5)});
+  s.set(1, s.node("Mul", {half, s.node("Add", {erf, s.scalar(1)})}), x.shape);
+}
+
+void scale_residual(OnnxStep& s) {
+  const auto& p = s.problem<ScaleResidualProblem>();
+  if (s.has(3)) s.refuse("stochastic depth is of training");
+  const OnnxValue x = s.rows(0, p.channels);
+  const OnnxValue f = s.value(1, x.shape);
+  const Shape gamma = x.shape.rank() == 4 ? Shape{p.channels, 1, 1} : Shape{p.channels};
+  s.set(4, s.node("Add", {x.name, s.node("Mul", {f.name, s.parameter(2, gamma)})}), x.shape);
+}
+
 // Beside an image dimensions must be those of an image; a parameter gets them.
 std::string operand(std::size_t port, const Shape& shape, int rank, OnnxStep& s) {
   if (s.holds_value(port)) {
@@ -281,6 +313,7 @@ struct Row {
 const Row rows[] = {
     {&conv2d_forward, conv2d},
     {&batch_norm_forward_inference, batch_norm},
+    {&layer_norm_forward, layer_norm},
     {&max_pool_forward, max_pool},
     {&avg_pool_forward, avg_pool},
     {&adaptive_avg_pool_forward, adaptive_avg_pool},
@@ -289,6 +322,8 @@ const Row rows[] = {
     {&softmax_forward, softmax},
     {&relu_forward, relu},
     {&sigmoid_forward, sigmoid},
+    {&gelu_forward, gelu},
+    {&scale_residual_forward, scale_residual},
     {&add_forward, add},
     {&multiply_forward, multiply},
     {&concat_forward, concat},

@@ -146,6 +146,12 @@ std::string OnnxStep::constant(const char* name, const Tensor& tensor) {
   return trace_.graph_.constant(name, tensor, dims_of(tensor.shape()));
 }
 
+std::string OnnxStep::scalar(double value) {
+  std::string& known = trace_.constants_[{nullptr, Layout::plain, fmt::format("{}", value)}];
+  if (known.empty()) known = trace_.graph_.constant("scalar", Tensor::scalar(value, Dtype::f32), {});
+  return known;
+}
+
 void OnnxStep::set(std::size_t port, const std::string& name, const Shape& shape) {
   trace_.written_[event_.ports[port].data] = {{name, shape}, hash_of(event_.ports[port])};
 }

@@ -77,6 +77,7 @@ class OnnxStep {
   std::string parameter_or_constant(std::size_t port, const Shape& shape, Layout layout);
   /// A constant of the op.
   std::string constant(const char* name, const Tensor& tensor);
+  std::string scalar(double value);
   std::string integers(const char* name, const std::vector<std::int64_t>& values) {
     return trace_.graph_.integers(name, values);
   }
