@@ -88,6 +88,8 @@ class ExportTest(unittest.TestCase):
                 noise = rng.standard_normal(a.shape)
                 moved = np.exp(0.3 * noise) if name.endswith("running_var") else a + 0.1 * noise
                 arrays[name] = moved.astype("f4")
+            elif name.endswith("layer_scale"):
+                arrays[name] = (a + 0.5 * rng.standard_normal(a.shape)).astype("f4")
             elif name.startswith("classifier"):
                 arrays[name] = a * 4
         safetensors_io.save(self.path("w"), arrays)
