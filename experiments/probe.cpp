@@ -9,6 +9,7 @@
 #include "autograd/engine.hpp"
 #include "command_line.hpp"
 #include "commands.hpp"
+#include "exchange/onnx.hpp"
 #include "kernels/runtime/error.hpp"
 #include "nn/safetensors.hpp"
 #include "nn/state.hpp"
@@ -20,11 +21,6 @@ namespace {
 struct Paths {
   std::string weights, input, output, save_weights;
 };
-
-// What X calls the inputs of this model.
-std::vector<std::string> input_names(const ModelConfig& config) {
-  return config.name.starts_with("hm-vgg") ? config.modalities : std::vector<std::string>{"image"};
-}
 
 struct Probe {
   std::vector<std::string> names;

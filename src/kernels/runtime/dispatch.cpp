@@ -72,7 +72,7 @@ void run_traced(const Primitive& primitive, const Kernel& kernel, const void* pr
   const double outer_nested = nested_seconds;
   nested_seconds = 0;
   ++depth;
-  TraceEvent event{&primitive, &kernel, now_s(), 0, 0, primitive.cost(problem), depth - 1};
+  TraceEvent event{&primitive, &kernel, now_s(), 0, 0, primitive.cost(problem), depth - 1, problem, ports};
   launch(kernel, problem, ports, stream);
   event.seconds = now_s() - event.begin_s;
   event.self_seconds = event.seconds - nested_seconds;
