@@ -70,7 +70,9 @@ std::function<void()> model_step(const Options& o) {
   const Tensor labels = Tensor::from<std::int64_t>(classes, {o.batch}, Dtype::i64);
   return [=, step = std::uint64_t{0}]() mutable {
     optimizer->zero_grad();
-    cross_entropy(model->forward({{image}, {}}, {.step = step++}), labels).backward();
+    std::vector<AuxiliaryLogits> auxiliary;
+    const Tensor logits = model->forward({{image}, {}}, {.step = step++, .auxiliary = &auxiliary});
+    loss_of(logits, auxiliary, labels).backward();
     optimizer->step(1e-4);
   };
 }

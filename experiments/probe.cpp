@@ -112,7 +112,8 @@ Tensor gradient_of(const Tensor& tensor) {
 std::vector<SafetensorsEntry> run_probe(Model& model, Probe& probe, bool train, bool stochastic,
                                         std::uint64_t seed, bool amp) {
   model.set_training(train);
-  const ForwardContext context{.stochastic = stochastic, .seed = seed, .step = 0};
+  std::vector<AuxiliaryLogits> auxiliary;
+  const ForwardContext context{.stochastic = stochastic, .seed = seed, .step = 0, .auxiliary = &auxiliary};
   const auto forward = [&] {
     ModelInput input = probe.input;
     if (amp) {
@@ -129,7 +130,7 @@ std::vector<SafetensorsEntry> run_probe(Model& model, Probe& probe, bool train, 
     for (Tensor& image : probe.input.images) image.set_requires_grad(true);
     const Tensor logits = forward();
     out.push_back(entry_of("logits", as_given(logits.clone())));
-    const Tensor loss = cross_entropy(logits, probe.labels);
+    const Tensor loss = loss_of(logits, auxiliary, probe.labels);
     out.push_back(entry_of("loss", loss.clone()));
     loss.backward();
     for (const NamedTensor& p : model.parameters()) {

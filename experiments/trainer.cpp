@@ -241,10 +241,13 @@ void Trainer::step_or_explain(const Batch& batch) {
 // The gradients of the step before go first: the forward needs their room for its activations.
 Tensor Trainer::forward_backward(const Batch& batch) {
   optimizer_.zero_grad();
-  const Tensor logits = model_->forward(
-      inputs_.of(batch),
-      {.stochastic = true, .seed = config_.seed, .step = static_cast<std::uint64_t>(position_.step)});
-  const Tensor loss = cross_entropy(logits, label_tensor(batch), loss_);
+  std::vector<AuxiliaryLogits> auxiliary;
+  const Tensor logits =
+      model_->forward(inputs_.of(batch), {.stochastic = true,
+                                          .seed = config_.seed,
+                                          .step = static_cast<std::uint64_t>(position_.step),
+                                          .auxiliary = &auxiliary});
+  const Tensor loss = loss_of(logits, auxiliary, label_tensor(batch), loss_);
   if (steps_here_ == 0) memory_.saved = saved_bytes(loss, model_tensors());
   if (device_ == Device::cpu) check_loss(loss.item(), position_.step + 1);
   loss.backward();

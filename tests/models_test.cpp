@@ -167,10 +167,17 @@ TEST(HmVgg, HasTheNamesOfItsOptions) {
 // ---- configuration
 
 TEST(ModelConfig, KeysRoundTrip) {
-  const Keys keys{{"classes", "4"},        {"backbone", "vgg16"},       {"bn", "true"},
-                  {"taps", "2,3,4"},       {"ham.variant", "scse"},     {"mlrm.rates", "1,3,5"},
-                  {"mlrm.fuse", "concat"}, {"modalities", "fundus,vf"}, {"fusion", "early"},
-                  {"oct.slices", "5"}};
+  const Keys keys{{"classes", "4"},
+                  {"backbone", "vgg16"},
+                  {"bn", "true"},
+                  {"taps", "2,3,4"},
+                  {"ham.variant", "scse"},
+                  {"mlrm.rates", "1,3,5"},
+                  {"mlrm.fuse", "concat"},
+                  {"modalities", "fundus,vf"},
+                  {"fusion", "early"},
+                  {"oct.slices", "5"},
+                  {"inception.transform_input", "true"}};
   EXPECT_EQ(model_keys(config_of(keys)), keys);
   EXPECT_EQ(model_keys(ModelConfig{}), (Keys{{"classes", "3"},
                                              {"backbone", "vgg11"},
@@ -181,8 +188,30 @@ TEST(ModelConfig, KeysRoundTrip) {
                                              {"mlrm.fuse", "sum"},
                                              {"modalities", "fundus"},
                                              {"fusion", "late"},
-                                             {"oct.slices", "3"}}));
+                                             {"oct.slices", "3"},
+                                             {"inception.transform_input", "false"}}));
   EXPECT_EQ(config_of({{"mlrm.rates", " 1, 2 "}}).mlrm_rates, (std::vector<std::int64_t>{1, 2}));
+}
+
+TEST(Loss, AuxiliaryHeadsCountWithTheirWeights) {
+  const Tensor labels = Tensor::from<std::int64_t>(std::vector<std::int64_t>{2, 0}, {2}, Dtype::i64);
+  std::vector<Tensor> logits;
+  for (std::uint64_t i = 0; i < 3; ++i) {
+    logits.push_back(Tensor::empty({2, 3}, Dtype::f64));
+    normal_(logits.back(), 1, {.seed = i, .name = "logits"});
+    logits.back().set_requires_grad(true);
+  }
+  const double alone[] = {cross_entropy(logits[0], labels).item(), cross_entropy(logits[1], labels).item(),
+                          cross_entropy(logits[2], labels).item()};
+  EXPECT_EQ(loss_of(logits[0], {}, labels).item(), alone[0]);
+  const Tensor loss = loss_of(logits[0], {{logits[1], 0.4}, {logits[2], 2}}, labels);
+  EXPECT_NEAR(loss.item(), alone[0] + 0.4 * alone[1] + 2 * alone[2], 1e-12);
+  loss.backward();
+  const std::vector<double> got = logits[1].grad().to_doubles();
+  logits[1].zero_grad();
+  cross_entropy(logits[1], labels).backward();
+  for (std::size_t i = 0; i < got.size(); ++i)
+    EXPECT_NEAR(got[i], 0.4 * logits[1].grad().to_doubles()[i], 1e-12);
 }
 
 struct BadCase {

@@ -55,6 +55,41 @@ TEST(MaxPool, NanIsAMaximumAndTheFirstOfEqualsWins) {
   });
 }
 
+// Averages of ones by torch.nn.functional.avg_pool2d(..., ceil_mode=True): taps inside the image over taps counted.
+TEST(AvgPool, CeilModeCountsPaddingAsTorchDoes) {
+  struct Known {
+    PoolProblem p;
+    std::vector<double> y;
+  };
+  const std::vector<Known> all{
+      {{.h = 5, .w = 8, .kernel_h = 3, .kernel_w = 3, .pad_h = 1, .pad_w = 1, .ceil_mode = 1},
+       {4. / 9, 6. / 9, 6. / 9, 6. / 9, 2. / 6, 6. / 9, 1, 1, 1, 3. / 6, 4. / 9, 6. / 9, 6. / 9, 6. / 9,
+        2. / 6}},
+      {{.h = 6, .w = 5, .kernel_h = 3, .kernel_w = 2, .stride_w = 3, .pad_h = 1, .pad_w = 1, .ceil_mode = 1},
+       {1. / 3, 2. / 3, 0.5, 1, 0.5, 1, 0.25, 0.5}},
+      {{.h = 5, .w = 3, .stride_h = 3, .stride_w = 4, .pad_h = 1, .pad_w = 1, .ceil_mode = 1}, {0.25, 0.5}},
+      {{.h = 7, .w = 4, .kernel_h = 4, .kernel_w = 3, .stride_h = 3, .pad_h = 2, .ceil_mode = 1},
+       {0.5, 0.5, 1, 1, 0.75, 0.75}},
+  };
+  for (Known known : all) {
+    for (const bool include : {true, false}) {
+      known.p.count_include_pad = include;
+      known.p.check();
+      const std::vector<double> ones(known.y.size(), 1);
+      const Tensor x = Tensor::full(known.p.x_shape(), 1, Dtype::f32);
+      for (const Kernel& kernel : avg_pool_forward.kernels) {
+        if (device_of(kernel.backend) != Device::cpu || !kernel.supports(&known.p)) continue;
+        const Tensor y = Tensor::empty(known.p.y_shape(), Dtype::f32);
+        const std::vector<View> ports{x.view(), y.view()};
+        kernel.run(&known.p, ports, {});
+        const std::vector<double> got = y.to_doubles(), &expected = include ? known.y : ones;
+        ASSERT_EQ(got.size(), expected.size());
+        for (std::size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got[i], expected[i], 1e-6) << kernel.name;
+      }
+    }
+  }
+}
+
 TEST(MaxPool, UnusedBitsOfTheLastByteAreZero) {
   for_each_cpu_kernel([&](const Kernel& kernel) {
     const PoolProblem p{.h = 2, .w = 2, .c = 6};

@@ -17,11 +17,23 @@ namespace fovea {
 Tensor with_meta(Tensor tensor, std::shared_ptr<GradMeta> meta);
 
 Saved::Saved(const Tensor& tensor) : tensor_(tensor ? tensor.detach() : Tensor{}) {
-  if (tensor_) version_ = tensor_.storage()->version;
+  if (tensor_) version_ = changes();
+}
+
+Saved Saved::of_channels(const Tensor& image) {
+  Saved saved(image);
+  saved.of_channels_ = true;
+  saved.version_ = saved.changes();
+  return saved;
+}
+
+std::uint32_t Saved::changes() const {
+  const Storage& storage = *tensor_.storage();
+  return storage.version - (of_channels_ ? storage.filled : 0);
 }
 
 const Tensor& Saved::get(const char* node_name) const {
-  if (tensor_ && tensor_.storage()->version != version_) {
+  if (tensor_ && changes() != version_) {
     fail(fmt::format("backward of '{}': a tensor it saved ({}) was changed in place since", node_name,
                      to_string(tensor_.shape())));
   }
@@ -118,7 +130,7 @@ void accumulate(Tensor& into, Tensor gradient) {
   }
 }
 
-class Walk {
+class Walk : public PendingGradients {
  public:
   explicit Walk(const MetaPtr& root) { count_consumers(root); }
 
@@ -131,6 +143,13 @@ class Walk {
       ready_.pop_back();
       step(meta);
     }
+  }
+
+  Tensor take(const GradMeta& input) override {
+    const auto found = pending_.find(&input);
+    if (found == pending_.end() || !found->second.sole_owner()) return {};
+    taken_.emplace_back(&input, found->second.storage());
+    return std::move(found->second);
   }
 
  private:
@@ -173,12 +192,15 @@ class Walk {
     Gradients gradients(node.inputs.size());
     if (gradient) {
       const FunctionScope running(node.name, true);
+      node.pending = this;
       gradients = node.backward(node, std::move(gradient));
+      node.pending = nullptr;
     }
     if (gradients.size() != node.inputs.size()) {
       fail(fmt::format("backward of '{}' returned {} gradients for {} inputs", node.name, gradients.size(),
                        node.inputs.size()));
     }
+    check_returned(node, gradients);
     node.release();
     for (std::size_t i = 0; i < gradients.size(); ++i) {
       const MetaPtr& input = node.inputs[i];
@@ -186,6 +208,20 @@ class Walk {
       if (gradients[i]) pass(node, *input, std::move(gradients[i]));
       if (--consumers_[input.get()] == 0) ready_.push_back(input);
     }
+  }
+
+  // What a backward took it must have returned, or the gradient so far would be lost.
+  void check_returned(const Node& node, const Gradients& gradients) {
+    for (const auto& [input, storage] : taken_) {
+      bool returned = false;
+      for (std::size_t i = 0; i < gradients.size(); ++i) {
+        returned |= node.inputs[i].get() == input && gradients[i] && gradients[i].storage() == storage.lock();
+      }
+      if (!returned)
+        fail(fmt::format("backward of '{}' took a gradient of {} and did not return it", node.name,
+                         to_string(input->shape)));
+    }
+    taken_.clear();
   }
 
   void pass(const Node& node, const GradMeta& input, Tensor gradient) {
@@ -199,6 +235,7 @@ class Walk {
 
   std::unordered_map<const GradMeta*, int> consumers_;
   std::unordered_map<const GradMeta*, Tensor> pending_;
+  std::vector<std::pair<const GradMeta*, std::weak_ptr<Storage>>> taken_;  // by the node that runs
   std::vector<MetaPtr> ready_;
 };
 

@@ -5,6 +5,10 @@
 // holds. The walk is iterative, in reverse topological order, and frees a node's saved tensors as soon as it
 // has run; so a second backward through the same graph is an Error, and so is a derivative of a derivative
 // (gradients carry no graph).
+//
+// A backward that makes only a part of an input's gradient (of an image's first channels) can take what has been added
+// up so far, add its part in place and return it: Node::take_pending(). The engine then has the sum without a pass of its
+// own over all of it.
 #pragma once
 
 #include <functional>
@@ -23,16 +27,30 @@ class Saved {
  public:
   Saved() = default;
   Saved(const Tensor& tensor);  // NOLINT: implicit, so that save lists read as lists of tensors
+  /// Of an image of which backward reads channels that are there: others may be filled meanwhile.
+  static Saved of_channels(const Tensor& image);
   const Tensor& get(const char* node_name) const;
   const Tensor& tensor() const { return tensor_; }
   void release() { tensor_ = {}; }
 
  private:
+  std::uint32_t changes() const;
+
   Tensor tensor_;
+  bool of_channels_ = false;
   std::uint32_t version_ = 0;
 };
 
 struct GradMeta;
+
+/// The gradients that a walk has added up and not yet passed on.
+class PendingGradients {
+ public:
+  virtual Tensor take(const GradMeta& input) = 0;
+
+ protected:
+  ~PendingGradients() = default;
+};
 
 struct Node {
   const char* name = "";
@@ -42,7 +60,13 @@ struct Node {
   /// Receives the output's gradient (the sole owner of its bytes where possible).
   std::function<Gradients(const Node& node, Tensor dy)> backward;
   bool released = false;
+  PendingGradients* pending = nullptr;  // while backward runs
 
+  /// What the nodes before have added up for an input, where there is something and nobody else holds its bytes. Who
+  /// takes it adds to it in place and returns it as this input's gradient: an Error otherwise. Undefined elsewhere.
+  Tensor take_pending(std::size_t input) const {
+    return pending != nullptr && needs(input) ? pending->take(*inputs[input]) : Tensor{};
+  }
   const Tensor& saved_at(std::size_t i) const { return saved[i].get(name); }
   bool needs(std::size_t input) const { return inputs[input] != nullptr; }
   void release();

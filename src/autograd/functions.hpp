@@ -17,6 +17,15 @@
 
 namespace fovea {
 
+/// Where a function writes its result: a tensor of its own, or channels of an image of the result's N,H,W and dtype, from
+/// `begin` on. It then returns the image's next tensor: the same bytes, and a node more. Images begin as Tensor::zeros and
+/// are filled with one function after another, each into channels that none has written or read before; so what was made
+/// from an earlier tensor of the image stays right, and its gradients are of the channels that were there.
+struct Into {
+  Tensor image;  // undefined: a tensor of its own
+  std::int64_t begin = 0;
+};
+
 enum class Activation : std::uint8_t { none, relu };
 
 struct Conv2dOptions {
@@ -27,7 +36,8 @@ struct Conv2dOptions {
   Activation activation = Activation::none;
 };
 /// y = act(x * w + b); w is K,R,S,C/groups, b has K elements or is undefined. As torch.nn.functional.conv2d.
-Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& b, const Conv2dOptions& options = {});
+Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& b, const Conv2dOptions& options = {},
+              const Into& into = {});
 
 /// y = act(x w^T + b), N,out; x is N,in and w out,in, or, flattened as they lie, x N,H,W,C and w out,H,W,C; b is out or
 /// undefined.
@@ -39,10 +49,11 @@ struct BatchNormOptions {
   double momentum =
       0.1;  // running = (1 - momentum) running + momentum batch; the variance is the unbiased one
   Activation activation = Activation::none;
+  std::int64_t first_channels = 0;  // of x, the rest of which is not looked at; 0: all
 };
 /// Over the last dimension C; running_mean and running_var are updated in place in training.
 Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, Tensor running_mean,
-                  Tensor running_var, const BatchNormOptions& options);
+                  Tensor running_var, const BatchNormOptions& options, const Into& into = {});
 
 /// Over the last dimension C; gamma and beta have C elements. As torch.nn.functional.layer_norm.
 Tensor layer_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, double eps = 1e-5);
@@ -52,9 +63,10 @@ struct PoolOptions {
   std::int64_t stride_h = 2, stride_w = 2;
   std::int64_t pad_h = 0, pad_w = 0;
   bool count_include_pad = true;  // average pooling only
+  bool ceil_mode = false;         // as torch's: a last window may be cut short
 };
-Tensor max_pool(const Tensor& x, const PoolOptions& options);
-Tensor avg_pool(const Tensor& x, const PoolOptions& options);
+Tensor max_pool(const Tensor& x, const PoolOptions& options, const Into& into = {});
+Tensor avg_pool(const Tensor& x, const PoolOptions& options, const Into& into = {});
 /// N,H,W,C -> N,out_h,out_w,C. As torch.nn.functional.adaptive_avg_pool2d; x itself where it has that size.
 Tensor adaptive_avg_pool(const Tensor& x, std::int64_t out_h, std::int64_t out_w);
 /// N,H,W,C -> N,C

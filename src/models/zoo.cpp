@@ -14,7 +14,9 @@
 #include "kernels/runtime/error.hpp"
 #include "kernels/runtime/names.hpp"
 #include "models/convnext.hpp"
+#include "models/densenet.hpp"
 #include "models/hm_vgg.hpp"
+#include "models/inception.hpp"
 #include "models/resnet.hpp"
 #include "models/vgg.hpp"
 #include "models/vgg_features.hpp"
@@ -86,7 +88,7 @@ using Text = std::string_view;
 constexpr std::array<std::string_view, 2> variants{"paper", "scse"}, fuses{"sum", "concat"},
     fusions{"late", "early"};
 
-const std::array<Key, 10> keys{{
+const std::array<Key, 11> keys{{
     {"classes", [](ModelConfig& c, Text k, Text v) { c.classes = integer(k, v); },
      [](const ModelConfig& c) { return fmt::format("{}", c.classes); }},
     {"backbone", [](ModelConfig& c, Text k, Text v) { c.backbone = one_of(k, v, VggFeatures::backbones()); },
@@ -110,6 +112,8 @@ const std::array<Key, 10> keys{{
      [](const ModelConfig& c) { return c.fusion; }},
     {"oct.slices", [](ModelConfig& c, Text k, Text v) { c.oct_channels = integer(k, v); },
      [](const ModelConfig& c) { return fmt::format("{}", c.oct_channels); }},
+    {"inception.transform_input", [](ModelConfig& c, Text k, Text v) { c.transform_input = boolean(k, v); },
+     [](const ModelConfig& c) { return fmt::format("{}", c.transform_input); }},
 }};
 
 }  // namespace
@@ -143,10 +147,16 @@ struct Maker {
   const char* name;
   std::unique_ptr<Model> (*make)(const ModelConfig& config);
 };
-constexpr Maker makers[] = {{"hm-vgg", make_hm_vgg},   {"vgg11", make_vgg},
-                            {"vgg13", make_vgg},       {"vgg11_bn", make_vgg},
-                            {"vgg13_bn", make_vgg},    {"resnet18", make_resnet},
-                            {"resnet50", make_resnet}, {"convnext_tiny", make_convnext}};
+constexpr Maker makers[] = {{"hm-vgg", make_hm_vgg},
+                            {"vgg11", make_vgg},
+                            {"vgg13", make_vgg},
+                            {"vgg11_bn", make_vgg},
+                            {"vgg13_bn", make_vgg},
+                            {"resnet18", make_resnet},
+                            {"resnet50", make_resnet},
+                            {"densenet161", make_densenet},
+                            {"convnext_tiny", make_convnext},
+                            {"inception_v3", make_inception}};
 
 // The comparison models take one image of three channels.
 void check_comparison(const ModelConfig& config) {
@@ -157,6 +167,16 @@ void check_comparison(const ModelConfig& config) {
 }
 
 }  // namespace
+
+Tensor loss_of(const Tensor& logits, const std::vector<AuxiliaryLogits>& auxiliary, const Tensor& labels,
+               const CrossEntropyOptions& options) {
+  Tensor loss = cross_entropy(logits, labels, options);
+  for (const AuxiliaryLogits& head : auxiliary) {
+    const Tensor own = cross_entropy(head.logits, labels, options);
+    loss = add(loss, multiply(own, Tensor::scalar(head.weight, own.dtype(), own.device())));
+  }
+  return loss;
+}
 
 std::vector<std::string> model_names() {
   std::vector<std::string> names;

@@ -31,6 +31,9 @@ struct ModelConfig {
   std::string fusion = "late";    // late | early
   std::int64_t oct_channels = 3;  // key oct.slices
 
+  // inception_v3
+  bool transform_input = false;  // key inception.transform_input: as torchvision's, for weights that it gives
+
   std::int64_t channels_of(std::string_view modality) const;  // fundus 3, oct oct_channels, vf 1
 };
 
@@ -49,6 +52,12 @@ struct ModelInput {
       present;  // per modality, N flags; an empty vector: all samples have it
 };
 
+/// What a head beside the model's own says, in training alone, and how much its loss counts.
+struct AuxiliaryLogits {
+  Tensor logits;  // N,classes
+  double weight = 1;
+};
+
 /// What a forward pass may vary.
 struct ForwardContext {
   bool stochastic = true;  // in training: dropout and stochastic depth act
@@ -57,7 +66,13 @@ struct ForwardContext {
   /// Where not null, the model appends its named intermediate tensors, as "fundus.M2" (class activation
   /// maps).
   std::vector<std::pair<std::string, Tensor>>* capture = nullptr;
+  /// Where not null, a model in training appends what its auxiliary heads say; else those do not run.
+  std::vector<AuxiliaryLogits>* auxiliary = nullptr;
 };
+
+/// The cross-entropy of the logits and, each with its weight, of the auxiliary heads': a scalar.
+Tensor loss_of(const Tensor& logits, const std::vector<AuxiliaryLogits>& auxiliary, const Tensor& labels,
+               const CrossEntropyOptions& options = {});
 
 class Model : public Module {
  public:

@@ -19,6 +19,7 @@ void start(Tensor& weight, Tensor& bias, Init init, std::uint64_t seed, const st
       xavier_uniform_(weight, key);
       break;
     case Init::pytorch:
+    case Init::pytorch_weight:
       pytorch_default_(weight, fans_of(weight.shape()).in, key);
       break;
     case Init::normal:
@@ -27,9 +28,15 @@ void start(Tensor& weight, Tensor& bias, Init init, std::uint64_t seed, const st
     case Init::trunc_normal:
       normal_(weight, 0.02, key);
       break;
+    case Init::wide_normal:
+      normal_(weight, 0.1, key);
+      break;
+    case Init::narrow_normal:
+      normal_(weight, 0.001, key);
+      break;
   }
   if (!bias) return;
-  if (init == Init::pytorch) {
+  if (init == Init::pytorch || init == Init::wide_normal || init == Init::narrow_normal) {
     pytorch_default_(bias, fans_of(weight.shape()).in, {.seed = seed, .name = prefix + "bias"});
   } else {
     bias.fill(0);
@@ -44,10 +51,10 @@ Conv2d::Conv2d(const Conv2dSpec& spec, Dtype dtype) : spec_(spec) {
   if (spec.bias) bias_ = add_parameter("bias", {spec.out}, dtype);
 }
 
-Tensor Conv2d::forward(const Tensor& x, Activation activation) const {
+Tensor Conv2d::forward(const Tensor& x, Activation activation, const Into& into) const {
   Conv2dOptions options = spec_.options;
   options.activation = activation;
-  return conv2d(x, weight_, bias_, options);
+  return conv2d(x, weight_, bias_, options, into);
 }
 
 void Conv2d::initialise_own(std::uint64_t seed, const std::string& prefix) {
@@ -92,12 +99,22 @@ BatchNorm2d::BatchNorm2d(std::int64_t channels, Dtype dtype, double eps, double 
   num_batches_tracked_ = add_buffer("num_batches_tracked", Tensor::zeros({}, Dtype::i64));
 }
 
-Tensor BatchNorm2d::forward(const Tensor& x, Activation activation) {
-  Tensor y =
-      batch_norm(x, weight_, bias_, running_mean_, running_var_,
-                 {.training = training(), .eps = eps_, .momentum = momentum_, .activation = activation});
+Tensor BatchNorm2d::forward(const Tensor& x, Activation activation, const Into& into) {
+  Tensor y = batch_norm(x, weight_, bias_, running_mean_, running_var_, options(activation), into);
   count_batch();
   return y;
+}
+
+Tensor BatchNorm2d::forward_first(const Tensor& image, Activation activation) {
+  BatchNormOptions first = options(activation);
+  first.first_channels = weight_.numel();
+  Tensor y = batch_norm(image, weight_, bias_, running_mean_, running_var_, first);
+  count_batch();
+  return y;
+}
+
+BatchNormOptions BatchNorm2d::options(Activation activation) const {
+  return {.training = training(), .eps = eps_, .momentum = momentum_, .activation = activation};
 }
 
 void BatchNorm2d::count_batch() {

@@ -14,8 +14,20 @@ namespace fovea {
 
 /// How a layer's weight starts (init.hpp). The bias starts at zero; with `pytorch` as torch's own layers do.
 /// `normal`: deviation 0.01, as torchvision's VGG starts its classifier. `trunc_normal`: deviation 0.02, as its ConvNeXt
-/// starts everything; the cut at +-2 is a hundred deviations out, which no value reaches.
-enum class Init : std::uint8_t { kaiming_fan_in, kaiming_fan_out, xavier, pytorch, normal, trunc_normal };
+/// starts everything; the cut at +-2 is a hundred deviations out, which no value reaches. `wide_normal` and
+/// `narrow_normal`: deviations 0.1 and 0.001, as its Inception starts everything and its auxiliary classifier (cut at +-2,
+/// too), with the bias as `pytorch`. `pytorch_weight`: as `pytorch`, but for the bias, which is zero.
+enum class Init : std::uint8_t {
+  kaiming_fan_in,
+  kaiming_fan_out,
+  xavier,
+  pytorch,
+  pytorch_weight,
+  normal,
+  trunc_normal,
+  wide_normal,
+  narrow_normal
+};
 
 struct Conv2dSpec {
   std::int64_t in = 1, out = 1;
@@ -29,7 +41,7 @@ struct Conv2dSpec {
 class Conv2d : public Module {
  public:
   Conv2d(const Conv2dSpec& spec, Dtype dtype);
-  Tensor forward(const Tensor& x, Activation activation = Activation::none) const;
+  Tensor forward(const Tensor& x, Activation activation = Activation::none, const Into& into = {}) const;
   const Tensor& weight() const { return weight_; }
   const Tensor& bias() const { return bias_; }
 
@@ -85,7 +97,9 @@ class ImageLinear : public Module {
 class BatchNorm2d : public Module {
  public:
   BatchNorm2d(std::int64_t channels, Dtype dtype, double eps = 1e-5, double momentum = 0.1);
-  Tensor forward(const Tensor& x, Activation activation = Activation::none);
+  Tensor forward(const Tensor& x, Activation activation = Activation::none, const Into& into = {});
+  /// Of an image of which only this layer's channels, its first, are there.
+  Tensor forward_first(const Tensor& image, Activation activation = Activation::none);
   /// For functions that contain the normalisation: counts the batch where in training.
   void count_batch();
   double eps() const { return eps_; }
@@ -99,6 +113,8 @@ class BatchNorm2d : public Module {
   void initialise_own(std::uint64_t seed, const std::string& prefix) override;
 
  private:
+  BatchNormOptions options(Activation activation) const;
+
   double eps_, momentum_;
   Tensor weight_, bias_, running_mean_, running_var_, num_batches_tracked_;
 };

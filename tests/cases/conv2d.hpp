@@ -180,6 +180,64 @@ inline std::vector<std::pair<const char*, Conv2dProblem>> conv2d_problems() {
   };
 }
 
+/// Of which y is written into channels of a larger image: between vectors and at them, up to both ends.
+inline std::vector<std::pair<const char*, Conv2dProblem>> conv2d_slices() {
+  return {
+      {"slice at vectors",
+       {.n = 2,
+        .h = 7,
+        .w = 5,
+        .c = 16,
+        .k = 48,
+        .r = 3,
+        .s = 3,
+        .pad_h = 1,
+        .pad_w = 1,
+        .y_slice = {16, 96}}},
+      {"slice of two panels, the last channels",
+       {.n = 2,
+        .h = 6,
+        .w = 9,
+        .c = 32,
+        .k = 64,
+        .r = 3,
+        .s = 3,
+        .pad_h = 1,
+        .pad_w = 1,
+        .y_slice = {40, 104}}},
+      {"slice between vectors", {.n = 3, .h = 4, .w = 3, .c = 24, .k = 16, .y_slice = {3, 32}}},
+      {"slice of an odd image, the first channels",
+       {.n = 2,
+        .h = 9,
+        .w = 8,
+        .c = 8,
+        .k = 16,
+        .r = 3,
+        .s = 3,
+        .stride_h = 2,
+        .stride_w = 2,
+        .pad_h = 1,
+        .pad_w = 1,
+        .y_slice = {0, 21}}},
+      {"slice of odd channels, groups 2",
+       {.n = 1, .h = 6, .w = 7, .c = 4, .k = 6, .r = 1, .s = 5, .pad_w = 2, .groups = 2, .y_slice = {5, 12}}},
+      {"slice that is all",
+       {.n = 1, .h = 5, .w = 5, .c = 8, .k = 8, .r = 3, .s = 3, .pad_h = 1, .pad_w = 1, .y_slice = {0, 8}}},
+      {"depthwise into a slice",
+       {.n = 1,
+        .h = 5,
+        .w = 5,
+        .c = 8,
+        .k = 8,
+        .r = 3,
+        .s = 3,
+        .pad_h = 1,
+        .pad_w = 1,
+        .groups = 8,
+        .y_slice = {4, 16}}},
+  };
+}
+
 inline void conv2d_cases(std::vector<PrimitiveCase>& cases) {
   for (const auto& [label, p] : conv2d_problems()) {
     const std::string name = label;
@@ -192,6 +250,13 @@ inline void conv2d_cases(std::vector<PrimitiveCase>& cases) {
     cases.push_back(make_case(conv2d_backward_weights, name, p));
     cases.push_back(make_case(conv2d_backward_weights, name + ", no bias", p,
                               {[](const Conv2dProblem&, PortTensors& ports) { ports[3] = {}; }}));
+  }
+  for (const auto& [label, p] : conv2d_slices()) {
+    cases.push_back(make_case(conv2d_forward, label, p));
+    Conv2dProblem relu = p;
+    relu.relu = 1;
+    cases.push_back(make_case(conv2d_forward, std::string(label) + ", relu, no bias", relu,
+                              {[](const Conv2dProblem&, PortTensors& ports) { ports[2] = {}; }}));
   }
   const Conv2dProblem long_sums{
       .n = 8, .h = 40, .w = 64, .c = 18, .k = 18, .r = 7, .s = 7, .pad_h = 3, .pad_w = 3, .groups = 18};
@@ -231,6 +296,22 @@ inline void conv2d_grad_cases(std::vector<GradCase>& cases) {
                          return conv2d(in[0], in[1], in.size() > 2 ? in[2] : Tensor{}, small.options);
                        }});
     }
+  }
+  // Channels of an image, the rest of which stays zero, and two neighbours in one.
+  for (const bool relu : {false, true}) {
+    cases.push_back(
+        {"conv2d", relu ? "into an image, relu" : "into an image",
+         [] {
+           return std::vector<Tensor>{random_tensor({2, 3, 4, 2}, 1), random_tensor({3, 3, 3, 2}, 2),
+                                      random_tensor({3}, 3), random_tensor({2, 1, 1, 2}, 4)};
+         },
+         [relu](const std::vector<Tensor>& in) {
+           const Tensor image = Tensor::zeros({2, 3, 4, 7}, Dtype::f64, in[0].device());
+           const Tensor first = conv2d(in[0], in[3], {}, {}, {image, 0});
+           return conv2d(in[0], in[1], in[2],
+                         {.pad_h = 1, .pad_w = 1, .activation = relu ? Activation::relu : Activation::none},
+                         {first, 3});
+         }});
   }
 }
 

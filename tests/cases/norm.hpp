@@ -27,11 +27,12 @@ inline void make_positive(const Tensor& t) {
 inline void avoid_kinks(const BatchNormProblem& p, const Tensor& x, const Tensor& gamma, const Tensor& beta,
                         const Tensor& mean, const std::vector<double>& invstd) {
   if (!p.relu) return;
-  for (std::int64_t i = 0; i < x.numel(); ++i) {
+  for (std::int64_t i = 0; i < p.rows * p.channels; ++i) {
     const std::int64_t c = i % p.channels;
+    double& value = p.x_slice.first_of<double>(x.view())[i / p.channels * p.x_slice.pitch(p.channels) + c];
     const double slope = gamma.data<double>()[c] * invstd[static_cast<std::size_t>(c)];
-    const double z = (x.data<double>()[i] - mean.data<double>()[c]) * slope + beta.data<double>()[c];
-    if (std::abs(z) < 1e-3) x.data<double>()[i] += 2e-3 / slope;
+    const double z = (value - mean.data<double>()[c]) * slope + beta.data<double>()[c];
+    if (std::abs(z) < 1e-3) value += 2e-3 / slope;
   }
 }
 
@@ -40,7 +41,7 @@ inline void prepare_backward(const BatchNormProblem& p, PortTensors& ports) {
   const Shape channels{p.channels};
   run_reference(batch_norm_forward_training, &p,
                 {x, gamma, beta, Tensor::zeros(channels, Dtype::f64), Tensor::full(channels, 1, Dtype::f64),
-                 Tensor::empty(p.x_shape(), Dtype::f64), mean, invstd});
+                 Tensor::empty(p.y_shape(), Dtype::f64), mean, invstd});
   avoid_kinks(p, x, gamma, beta, mean, invstd.to_doubles());
 }
 
@@ -59,7 +60,44 @@ inline void move_away_from_zero(const BatchNormProblem& p, PortTensors& ports) {
   make_positive(ports[4]);
 }
 
+/// Of which x, y or both are channels of larger images: between vectors and at them, up to both ends.
+inline void norm_slice_cases(std::vector<PrimitiveCase>& cases) {
+  using P = BatchNormProblem;
+  const std::vector<std::pair<const char*, P>> problems{
+      {"x a slice", {.rows = 98, .channels = 64, .x_slice = {0, 96}}},
+      {"y a slice", {.rows = 75, .channels = 32, .y_slice = {16, 48}}},
+      {"both slices, of odd channels", {.rows = 63, .channels = 13, .x_slice = {2, 20}, .y_slice = {7, 31}}},
+      {"slices between vectors", {.rows = 40, .channels = 16, .x_slice = {5, 32}, .y_slice = {0, 18}}},
+      {"slices of many parts", {.rows = 4099, .channels = 20, .x_slice = {4, 24}, .y_slice = {12, 40}}},
+      {"slices that are all", {.rows = 9, .channels = 8, .x_slice = {0, 8}, .y_slice = {0, 8}}},
+  };
+  const auto positive = [](const P&, PortTensors& ports) { make_positive(ports[4]); };
+  for (const auto& [label, problem] : problems) {
+    for (const bool relu : {false, true}) {
+      P p = problem;
+      p.relu = relu;
+      const std::string name = label + std::string(relu ? ", relu" : "");
+      cases.push_back(make_case<P>(batch_norm_forward_training, name, p, positive));
+      cases.push_back(make_case<P>(batch_norm_forward_inference, name, p, positive));
+      for (const std::int64_t added : {0, 1}) {
+        p.accumulate = added;
+        const std::string to = name + (added ? ", added to dx" : "");
+        cases.push_back(make_case<P>(batch_norm_backward, to, p, prepare_backward));
+        cases.push_back(make_case<P>(batch_norm_backward_inference, to, p, prepare_backward_inference));
+      }
+    }
+  }
+  const P added{.rows = 130, .channels = 24, .accumulate = 1};
+  cases.push_back(make_case<P>(batch_norm_backward, "added to dx", added, prepare_backward));
+  cases.push_back(
+      make_case<P>(batch_norm_backward_inference, "added to dx", added, prepare_backward_inference));
+  const P many_rows{.rows = 65539, .channels = 64, .y_slice = {32, 128}};
+  cases.push_back(large(
+      make_case<P>(batch_norm_forward_inference, "a slice larger than the caches", many_rows, positive)));
+}
+
 inline void norm_cases(std::vector<PrimitiveCase>& cases) {
+  norm_slice_cases(cases);
   using P = BatchNormProblem;
   const std::vector<std::pair<const char*, P>> problems{
       {"three rows", {.rows = 3, .channels = 5}},
@@ -128,6 +166,29 @@ inline void norm_grad_cases(std::vector<GradCase>& cases) {
                        return batch_norm(in[0], in[1], in[2], random_tensor(channels, 4).to(in[0].device()),
                                          Tensor::full(channels, 0.8, Dtype::f64, in[0].device()),
                                          small.options);
+                     }});
+  }
+  // Of an image's first three channels into channels of another, and of the whole image beside it, so that one adds to
+  // the other's gradient.
+  for (const bool training : {true, false}) {
+    cases.push_back({"batch_norm", training ? "slices, training" : "slices, inference",
+                     [] {
+                       return std::vector<Tensor>{random_tensor({2, 2, 3, 5}, 1), random_tensor({3}, 2),
+                                                  random_tensor({3}, 3), random_tensor({5}, 4),
+                                                  random_tensor({5}, 5)};
+                     },
+                     [training](const std::vector<Tensor>& in) {
+                       const Device device = in[0].device();
+                       const auto norm = [&](std::size_t at, std::int64_t channels, const Into& into) {
+                         return batch_norm(in[0], in[at], in[at + 1], random_tensor({channels}, 6).to(device),
+                                           Tensor::full({channels}, 0.8, Dtype::f64, device),
+                                           {.training = training,
+                                            .activation = Activation::relu,
+                                            .first_channels = channels == 5 ? 0 : channels},
+                                           into);
+                       };
+                       const Tensor image = norm(1, 3, {Tensor::zeros({2, 2, 3, 12}, Dtype::f64, device), 9});
+                       return norm(3, 5, {norm(1, 3, {image, 0}), 3});
                      }});
   }
 }

@@ -54,8 +54,44 @@ inline std::vector<std::pair<const char*, PoolProblem>> pool_problems() {
        {.n = 2, .h = 7, .w = 10, .c = 8, .kernel_h = 3, .kernel_w = 3, .stride_h = 3, .stride_w = 3}},
       {"one window of three channels",
        {.n = 1, .h = 3, .w = 4, .c = 3, .kernel_h = 3, .kernel_w = 3, .stride_h = 3, .stride_w = 3}},
+      {"ceil mode 3x3 stride 2",
+       {.n = 2, .h = 8, .w = 11, .c = 16, .kernel_h = 3, .kernel_w = 3, .ceil_mode = 1}},
+      {"ceil mode 2x2 with a rest", {.n = 1, .h = 7, .w = 5, .c = 13, .ceil_mode = 1}},
+      {"ceil mode 3x3 stride 2 padding 1",
+       {.n = 1,
+        .h = 8,
+        .w = 6,
+        .c = 12,
+        .kernel_h = 3,
+        .kernel_w = 3,
+        .pad_h = 1,
+        .pad_w = 1,
+        .ceil_mode = 1}},
+      {"ceil mode, a window that would begin past the image",
+       {.n = 2,
+        .h = 5,
+        .w = 3,
+        .c = 5,
+        .stride_h = 3,
+        .stride_w = 4,
+        .pad_h = 1,
+        .pad_w = 1,
+        .ceil_mode = 1}},
       {"255 taps",
        {.n = 1, .h = 16, .w = 18, .c = 2, .kernel_h = 15, .kernel_w = 17, .stride_h = 1, .stride_w = 1}},
+  };
+}
+
+// Of which y is written into channels of a larger image: between vectors and at them.
+inline std::vector<std::pair<const char*, PoolProblem>> pool_slices() {
+  return {
+      {"slice at vectors", {.n = 2, .h = 6, .w = 8, .c = 64, .y_slice = {16, 96}}},
+      {"slice of a 3x3 window, the last channels",
+       {.n = 2, .h = 9, .w = 8, .c = 16, .kernel_h = 3, .kernel_w = 3, .y_slice = {32, 48}}},
+      {"slice between vectors", {.n = 1, .h = 5, .w = 6, .c = 24, .y_slice = {6, 32}}},
+      {"slice of an odd image",
+       {.n = 2, .h = 4, .w = 5, .c = 8, .kernel_h = 3, .kernel_w = 3, .y_slice = {0, 13}}},
+      {"slice of odd channels", {.n = 1, .h = 7, .w = 5, .c = 13, .y_slice = {5, 20}}},
   };
 }
 
@@ -102,6 +138,12 @@ inline void pool_cases(std::vector<PrimitiveCase>& cases) {
     cases.push_back(make_case(avg_pool_forward, name + ", padding not counted", exclude));
     cases.push_back(make_case(avg_pool_backward, name, p));
     cases.push_back(make_case(avg_pool_backward, name + ", padding not counted", exclude));
+  }
+  for (const auto& [label, p] : pool_slices()) {
+    cases.push_back(make_case(max_pool_forward, label, p));
+    cases.push_back(make_case<P>(max_pool_forward, std::string(label) + ", no indices", p,
+                                 [](const P&, PortTensors& ports) { ports[2] = {}; }));
+    cases.push_back(make_case(avg_pool_forward, label, p));
   }
   const std::vector<std::pair<const char*, GlobalPoolProblem>> global{
       {"one pixel", {.n = 3, .h = 1, .w = 1, .c = 5}},
@@ -156,7 +198,21 @@ inline void pool_grad_cases(std::vector<GradCase>& cases) {
         .pad_w = 1,
         .count_include_pad = false}},
       {"gaps", {1, 5, 7, 2}, {.kernel_h = 2, .kernel_w = 1, .stride_h = 3, .stride_w = 2}},
+      {"ceil mode", {1, 6, 5, 2}, {.kernel_h = 3, .kernel_w = 3, .pad_h = 1, .pad_w = 1, .ceil_mode = true}},
+      {"ceil mode, padding not counted",
+       {1, 4, 6, 2},
+       {.kernel_h = 3, .kernel_w = 3, .pad_w = 1, .count_include_pad = false, .ceil_mode = true}},
   };
+  // Both beside each other in one image.
+  cases.push_back({"max_pool", "into an image, and avg_pool",
+                   [] {
+                     return std::vector<Tensor>{random_tensor({2, 4, 6, 3}, 1)};
+                   },
+                   [](const std::vector<Tensor>& in) {
+                     const Tensor image = Tensor::zeros({2, 2, 3, 7}, Dtype::f64, in[0].device());
+                     return avg_pool(in[0], {}, {max_pool(in[0], {}, {image, 4}), 0});
+                   }});
+
   for (const Small& small : all) {
     const auto inputs = [small] { return std::vector<Tensor>{random_tensor(small.x, 1)}; };
     cases.push_back({"max_pool", small.label, inputs,

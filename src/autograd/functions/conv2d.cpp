@@ -7,7 +7,7 @@
 
 namespace fovea {
 
-Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& b, const Conv2dOptions& o) {
+Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& b, const Conv2dOptions& o, const Into& into) {
   const FunctionScope running("conv2d");
   const Shape &xs = x.shape(), &ws = w.shape();
   if (xs.rank() != 4 || ws.rank() != 4) {
@@ -30,11 +30,12 @@ Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& b, const Conv2dOpt
                         .pad_w = o.pad_w,
                         .dilation_h = o.dilation_h,
                         .dilation_w = o.dilation_w,
-                        .groups = o.groups};
+                        .groups = o.groups,
+                        .y_slice = slice_of(into)};
   p.check();
-  Tensor y = Tensor::empty(p.y_shape(), p.dtype, x.device());
+  Tensor y = result_of(into, p.y_shape(), p.dtype, x.device());
   dispatch(conv2d_forward, p, {x.view(), filters_for(x, w).view(), b.view(), y.view()});
-  return record_affine("conv2d", y, x, w, b, p, conv2d_backward_data, conv2d_backward_weights);
+  return record_affine("conv2d", y, x, w, b, p, conv2d_backward_data, conv2d_backward_weights, into);
 }
 
 }  // namespace fovea

@@ -2,6 +2,7 @@
 #include "kernels/pool/pool.hpp"
 
 #include "autograd/functions.hpp"
+#include "autograd/functions/into.hpp"
 #include "kernels/runtime/running.hpp"
 
 namespace fovea {
@@ -11,7 +12,7 @@ void need_image(const char* name, const Tensor& x) {
   if (x.shape().rank() != 4) fail(std::string(name) + ": needs x of N,H,W,C, got " + to_string(x.shape()));
 }
 
-PoolProblem problem_of(const char* name, const Tensor& x, const PoolOptions& o) {
+PoolProblem problem_of(const char* name, const Tensor& x, const PoolOptions& o, const Into& into) {
   need_image(name, x);
   return {.dtype = x.dtype(),
           .count_include_pad = o.count_include_pad,
@@ -24,35 +25,38 @@ PoolProblem problem_of(const char* name, const Tensor& x, const PoolOptions& o) 
           .stride_h = o.stride_h,
           .stride_w = o.stride_w,
           .pad_h = o.pad_h,
-          .pad_w = o.pad_w};
+          .pad_w = o.pad_w,
+          .ceil_mode = o.ceil_mode,
+          .y_slice = slice_of(into)};
 }
 
 }  // namespace
 
-Tensor max_pool(const Tensor& x, const PoolOptions& options) {
+Tensor max_pool(const Tensor& x, const PoolOptions& options, const Into& into) {
   const FunctionScope running("max_pool");
-  const PoolProblem p = problem_of("max_pool", x, options);
+  const PoolProblem p = problem_of("max_pool", x, options, into);
   p.check_max();
-  Tensor y = Tensor::empty(p.y_shape(), p.dtype, x.device());
+  Tensor y = result_of(into, p.y_shape(), p.dtype, x.device());
   const Tensor indices =
       will_record({x}) ? Tensor::empty(p.indices_shape(), Dtype::u8, x.device()) : Tensor{};
   dispatch(max_pool_forward, p, {x.view(), y.view(), indices.view()});
-  return record("max_pool", y, {x}, {indices}, [p](const Node& node, Tensor dy) -> Gradients {
-    Tensor dx = Tensor::empty(p.x_shape(), p.dtype, dy.device());
-    dispatch(max_pool_backward, p, {node.saved_at(0).view(), dy.view(), dx.view()});
-    return {dx};
-  });
+  return record_into(
+      "max_pool", into, y, {x}, {indices}, [p](const Node& node, const Tensor& dy) -> Gradients {
+        Tensor dx = Tensor::empty(p.x_shape(), p.dtype, dy.device());
+        dispatch(max_pool_backward, p, {node.saved_at(0).view(), cut(dy, p.y_slice, p.c).view(), dx.view()});
+        return {dx};
+      });
 }
 
-Tensor avg_pool(const Tensor& x, const PoolOptions& options) {
+Tensor avg_pool(const Tensor& x, const PoolOptions& options, const Into& into) {
   const FunctionScope running("avg_pool");
-  const PoolProblem p = problem_of("avg_pool", x, options);
+  const PoolProblem p = problem_of("avg_pool", x, options, into);
   p.check();
-  Tensor y = Tensor::empty(p.y_shape(), p.dtype, x.device());
+  Tensor y = result_of(into, p.y_shape(), p.dtype, x.device());
   dispatch(avg_pool_forward, p, {x.view(), y.view()});
-  return record("avg_pool", y, {x}, {}, [p](const Node&, Tensor dy) -> Gradients {
+  return record_into("avg_pool", into, y, {x}, {}, [p](const Node&, const Tensor& dy) -> Gradients {
     Tensor dx = Tensor::empty(p.x_shape(), p.dtype, dy.device());
-    dispatch(avg_pool_backward, p, {dy.view(), dx.view()});
+    dispatch(avg_pool_backward, p, {cut(dy, p.y_slice, p.c).view(), dx.view()});
     return {dx};
   });
 }

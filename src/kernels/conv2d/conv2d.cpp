@@ -24,15 +24,25 @@ void Conv2dProblem::check() const {
         "conv2d: a {}x{} filter with dilation {}x{} is larger than the {}x{} input with padding {}x{}", r, s,
         dilation_h, dilation_w, h, w, pad_h, pad_w));
   }
+  check_slice("conv2d", y_slice, k);
 }
 
 namespace {
 
-PortList forward_ports(const Conv2dProblem& p) {
-  return {{"x", Role::input, p.x_shape(), p.dtype},
-          {"w", Role::input, p.w_shape(), p.dtype},
-          {"b", Role::input, {p.k}, param_dtype(p.dtype), true},
-          {"y", Role::output, p.y_shape(), p.dtype}};
+using P = Conv2dProblem;
+
+PortList forward_ports(const P& p) {
+  return {
+      {"x", Role::input, p.x_shape(), p.dtype},
+      {"w", Role::input, p.w_shape(), p.dtype},
+      {"b", Role::input, {p.k}, param_dtype(p.dtype), true},
+      {"y", p.y_slice.is_whole() ? Role::output : Role::update, p.y_slice.shape_of(p.y_shape()), p.dtype}};
+}
+
+// What a problem moves: of an image that holds y, y alone.
+PortList forward_traffic(P p) {
+  p.y_slice = {};
+  return forward_ports(p);
 }
 
 PortList backward_data_ports(const Conv2dProblem& p) {
@@ -54,7 +64,6 @@ Cost cost(const Conv2dProblem& p) {
   return {2.0 * static_cast<double>(p.y_shape().numel() * p.w_shape().numel() / p.k), bytes_of(PortsOf(p))};
 }
 
-using P = Conv2dProblem;
 constexpr Kernel forward_kernels[] = {
     FOVEA_CUDA_ROW("depthwise", conv2d_forward_depthwise, supports_conv2d_depthwise),
     FOVEA_CUDA_ROW("implicit_gemm", conv2d_forward_implicit_gemm, supports_conv2d_implicit_gemm),
@@ -98,7 +107,7 @@ constexpr Kernel backward_weights_kernels[] = {
 }  // namespace
 
 constexpr PrimitiveOf<P> conv2d_forward =
-    primitive<P, &forward_ports, &cost<&forward_ports>>("conv2d.forward", forward_kernels);
+    primitive<P, &forward_ports, &cost<&forward_traffic>>("conv2d.forward", forward_kernels);
 constexpr PrimitiveOf<P> conv2d_backward_data =
     primitive<P, &backward_data_ports, &cost<&backward_data_ports>>("conv2d.backward_data",
                                                                     backward_data_kernels);

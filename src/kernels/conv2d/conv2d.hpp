@@ -8,8 +8,11 @@
 // Semantics of torch.nn.functional.conv2d; filters are K,R,S,C/G here. The gradient with respect to the
 // pre-activation is what the two backward primitives take: the caller applies the ReLU's mask first. In a bf16
 // problem images and filters are bf16, the bias and the gradients of filters and bias f32.
+//
+// The forward can write y into channels of a larger image: y_slice. The backward primitives take dy by itself.
 #pragma once
 
+#include "kernels/runtime/channel_slice.hpp"
 #include "kernels/runtime/primitive.hpp"
 
 namespace fovea {
@@ -23,6 +26,7 @@ struct Conv2dProblem {
   std::int64_t pad_h = 0, pad_w = 0;  // on both sides
   std::int64_t dilation_h = 1, dilation_w = 1;
   std::int64_t groups = 1;
+  ChannelSlice y_slice = {};  // forward only: where y lies in its port
 
   std::int64_t out_h() const { return (h + 2 * pad_h - dilation_h * (r - 1) - 1) / stride_h + 1; }
   std::int64_t out_w() const { return (w + 2 * pad_w - dilation_w * (s - 1) - 1) / stride_w + 1; }
@@ -33,7 +37,7 @@ struct Conv2dProblem {
   bool operator==(const Conv2dProblem&) const = default;
 };
 
-/// Ports: x, w, b (optional), y.
+/// Ports: x, w, b (optional), y (an update where it is a slice).
 extern const PrimitiveOf<Conv2dProblem> conv2d_forward;
 /// Ports: dy, w, dx.
 extern const PrimitiveOf<Conv2dProblem> conv2d_backward_data;

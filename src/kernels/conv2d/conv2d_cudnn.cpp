@@ -120,7 +120,8 @@ library::Operation& bias_gradient(const Conv2dProblem& p) {
 }  // namespace
 
 bool conv2d_forward_cudnn_supports(const Conv2dProblem& p) {
-  return library::has_dtype(p) && forward(p, false).is_supported() && forward(p, true).is_supported();
+  return library::has_dtype(p) && p.y_slice.is_whole() && forward(p, false).is_supported() &&
+         forward(p, true).is_supported();
 }
 bool conv2d_backward_data_cudnn_supports(const Conv2dProblem& p) {
   return library::has_dtype(p) && data(p).is_supported();

@@ -409,7 +409,7 @@ void weight_gradient(const Conv2dProblem& p, const float* x, const float* dy, fl
 }  // namespace
 
 bool conv2d_depthwise_supports(const Conv2dProblem& p) {
-  return p.dtype == Dtype::f32 && p.c > 1 && p.groups == p.c && p.k == p.c;
+  return p.dtype == Dtype::f32 && p.c > 1 && p.groups == p.c && p.k == p.c && p.y_slice.is_whole();
 }
 
 void conv2d_forward_depthwise(const Conv2dProblem& p, Ports ports, Stream) {

@@ -170,7 +170,8 @@ bool supports_conv2d_depthwise(const Conv2dProblem& p) {
                      tallest = std::max(p.h, p.out_h());
   return p.c > 1 && p.groups == p.c && p.k == p.c && p.s <= most_taps && p.c <= most / 64 &&
          widest * p.c <= most && p.r * p.s <= 4096 && p.n * tallest * std::max(p.w, p.out_w()) <= most &&
-         p.dilation_h * p.r + tallest * p.stride_h <= most && p.out_w() * p.stride_w <= most && runs_here();
+         p.dilation_h * p.r + tallest * p.stride_h <= most && p.out_w() * p.stride_w <= most &&
+         p.y_slice.is_whole() && runs_here();
 }
 
 void conv2d_forward_depthwise(const Conv2dProblem& p, Ports ports, Stream stream) {

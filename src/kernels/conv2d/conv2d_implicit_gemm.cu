@@ -23,6 +23,7 @@ Convolution convolution_of(const Conv2dProblem& p) {
           .stride_h = p.stride_h,
           .stride_w = p.stride_w,
           .groups = p.groups,
+          .y_pitch = p.y_slice.total,
           .branch = {{{p.dilation_h, p.dilation_w, p.pad_h, p.pad_w}}}};
 }
 
@@ -31,8 +32,11 @@ Convolution convolution_of(const Conv2dProblem& p) {
 bool supports_conv2d_implicit_gemm(const Conv2dProblem& p) { return supports_convolution(convolution_of(p)); }
 
 void conv2d_forward_implicit_gemm(const Conv2dProblem& p, Ports ports, Stream stream) {
-  convolve(convolution_of(p), ports[0].data, {ports[1].data}, {ports[3].data},
-           {.bias = ports[2].data, .relu = p.relu != 0}, stream);
+  visit_element(p.dtype, [&](auto zero) {
+    convolve(convolution_of(p), ports[0].data, {ports[1].data},
+             {p.y_slice.first_of<decltype(zero)>(ports[3])}, {.bias = ports[2].data, .relu = p.relu != 0},
+             stream);
+  });
 }
 
 void conv2d_backward_data_implicit_gemm(const Conv2dProblem& p, Ports ports, Stream stream) {

@@ -1,8 +1,12 @@
 // conv2d by oneDNN, fp32: x, y and their gradients stay N,H,W,C (what its brgemm kernels read); filters are
 // reordered to the blocked layout the primitive asks for. Bias and ReLU ride in the epilogue, the bias
-// gradient in the weight gradient.
+// gradient in the weight gradient. Into a slice of an image the forward writes a dense result, which is then copied: to a
+// strided destination oneDNN has reference code alone.
+#include <algorithm>
+
 #include "kernels/conv2d/kernels.hpp"
 #include "kernels/cpu/onednn.hpp"
+#include "kernels/cpu/parallel.hpp"
 
 namespace fovea {
 namespace {
@@ -58,6 +62,18 @@ struct Entry {
 // oneDNN has no fp64 convolution.
 bool conv2d_onednn_supports(const Conv2dProblem& p) { return p.dtype == Dtype::f32; }
 
+namespace {
+
+void copy_to_slice(const Conv2dProblem& p, const float* dense, const View& image) {
+  float* y = p.y_slice.first_of<float>(image);
+  const std::int64_t pitch = p.y_slice.pitch(p.k);
+  parallel_blocks(p.n * p.out_h() * p.out_w(), 64, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) std::copy_n(dense + i * p.k, p.k, y + i * pitch);
+  });
+}
+
+}  // namespace
+
 void conv2d_forward_onednn(const Conv2dProblem& p, Ports ports, Stream) {
   static PrimitiveCache<Key, Entry<dnnl::convolution_forward>> cache;
   const bool bias = bool(ports[2]);
@@ -66,14 +82,17 @@ void conv2d_forward_onednn(const Conv2dProblem& p, Ports ports, Stream) {
     const auto pd = forward_pd(p, s, bias);
     return {dnnl::convolution_forward(pd), reorder_to(s.plain_w, pd.weights_desc()), pd.scratchpad_desc()};
   });
-  Workspace workspace = Workspace::take(entry.workspace_bytes());
+  const std::size_t dense_bytes = p.y_slice.is_whole() ? 0 : s.y.get_size();
+  Workspace workspace = Workspace::take(entry.workspace_bytes() + Workspace::rounded(dense_bytes));
+  void* y = p.y_slice.is_whole() ? ports[3].data : workspace.next(dense_bytes);
   std::unordered_map<int, memory> args{
       {DNNL_ARG_SRC, bind(s.x, ports[0].data)},
       {DNNL_ARG_WEIGHTS, bring(entry.w, ports[1].data, workspace)},
-      {DNNL_ARG_DST, bind(s.y, ports[3].data)},
+      {DNNL_ARG_DST, bind(s.y, y)},
       {DNNL_ARG_SCRATCHPAD, bind(entry.scratchpad, workspace.next(entry.scratchpad.get_size()))}};
   if (bias) args.emplace(DNNL_ARG_BIAS, bind(s.b, ports[2].data));
   entry.primitive.execute(stream(), args);
+  if (!p.y_slice.is_whole()) copy_to_slice(p, static_cast<const float*>(y), ports[3]);
 }
 
 void conv2d_backward_data_onednn(const Conv2dProblem& p, Ports ports, Stream) {

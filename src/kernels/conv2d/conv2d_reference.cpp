@@ -46,7 +46,8 @@ void conv2d_forward_reference(const Conv2dProblem& p, Ports ports, Stream) {
   visit_float(p.dtype, [&](auto zero) {
     using T = decltype(zero);
     const T *x = ports[0].as<T>(), *w = ports[1].as<T>(), *b = ports[2].as<T>();
-    T* y = ports[3].as<T>();
+    T* y = p.y_slice.first_of<T>(ports[3]);
+    const std::int64_t pitch = p.y_slice.pitch(p.k);
     const std::int64_t cg = p.c / p.groups, kg = p.k / p.groups, per_filter = p.r * p.s * cg;
     const std::int64_t per_image = p.y_shape().numel() / p.n;
     parallel_for(p.n, [&](std::int64_t n) {
@@ -63,7 +64,7 @@ void conv2d_forward_reference(const Conv2dProblem& p, Ports ports, Stream) {
       });
       for (std::int64_t i = 0; i < per_image; ++i) {
         const double value = sum[static_cast<std::size_t>(i)];
-        y[n * per_image + i] = static_cast<T>(p.relu && value < 0 ? 0.0 : value);
+        y[(n * per_image + i) / p.k * pitch + i % p.k] = static_cast<T>(p.relu && value < 0 ? 0.0 : value);
       }
     });
   });

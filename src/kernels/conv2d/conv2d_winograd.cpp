@@ -69,6 +69,7 @@ struct Geometry {
   std::int64_t n, h, w, c;  // input
   std::int64_t p, q, k;     // output
   std::int64_t pad_h, pad_w, dilation_h, dilation_w;
+  std::int64_t pitch = k;  // elements from pixel to pixel of the output
   std::vector<std::int64_t> rows = tile_origins(p, dilation_h), columns = tile_origins(q, dilation_w);
   std::int64_t tiles() const { return n * static_cast<std::int64_t>(rows.size() * columns.size()); }
 };
@@ -84,7 +85,8 @@ Geometry forward_geometry(const Conv2dProblem& p) {
           .pad_h = p.pad_h,
           .pad_w = p.pad_w,
           .dilation_h = p.dilation_h,
-          .dilation_w = p.dilation_w};
+          .dilation_w = p.dilation_w,
+          .pitch = p.y_slice.pitch(p.k)};
 }
 Geometry backward_geometry(const Conv2dProblem& p) {
   return {.n = p.n,
@@ -164,7 +166,7 @@ void transform_product(const Geometry& g, const float* m, std::int64_t point_str
       Vec out[2] = {s[i][0] + s[i][1] + s[i][2] + b, s[i][1] - s[i][2] - s[i][3] + b};
       for (std::int64_t j = 0; j < 2 && tile.column + j * g.dilation_w < g.q; ++j) {
         if (relu) out[j] = out[j] > 0 ? out[j] : Vec{};
-        store(y + ((tile.image * g.p + row) * g.q + tile.column + j * g.dilation_w) * g.k + k, out[j]);
+        store(y + ((tile.image * g.p + row) * g.q + tile.column + j * g.dilation_w) * g.pitch + k, out[j]);
       }
     }
   }
@@ -418,7 +420,7 @@ bool conv2d_winograd_supports(const Conv2dProblem& p) {
 
 void conv2d_forward_winograd(const Conv2dProblem& p, Ports ports, Stream) {
   convolve(forward_geometry(p), ports[0].as<float>(), ports[1].as<float>(), false, ports[2].as<float>(),
-           p.relu != 0, ports[3].as<float>());
+           p.relu != 0, p.y_slice.first_of<float>(ports[3]));
 }
 
 void conv2d_backward_data_winograd(const Conv2dProblem& p, Ports ports, Stream) {

@@ -29,6 +29,7 @@ struct Convolution {
   std::int64_t stride_h = 1, stride_w = 1;
   std::int64_t groups = 1;
   std::int64_t branches = 1;
+  std::int64_t y_pitch = 0;  // forward only: elements from pixel to pixel of y; 0: k
   struct Branch {
     std::int64_t dilation_h = 1, dilation_w = 1, pad_h = 0, pad_w = 0;
   };

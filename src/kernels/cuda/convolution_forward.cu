@@ -26,7 +26,7 @@ struct ForwardArguments {
   T* y[Convolution::max_branches];
   const Accumulator<T>* bias;
   Accumulator<T>* statistics;
-  int groups, group_filters;
+  int groups, group_filters, y_pitch;
   bool relu;
 };
 
@@ -84,7 +84,7 @@ __global__ void __launch_bounds__(Tile::threads, tile_blocks_at_once<Tile>)
       if (a.bias != nullptr) value += a.bias[filter + n + e];
       values[e] = T(a.relu && value < A(0) ? A(0) : value);  // NaN stays
     }
-    simt::store(y + shared.rows[m].place(g) * filters + n, values);
+    simt::store(y + shared.rows[m].place(g) * a.y_pitch + n, values);
   });
 }
 
@@ -104,6 +104,7 @@ void forward(const Convolution& p, const void* x, const PerBranch<const void>& w
   a.statistics = static_cast<Accumulator<T>*>(epilogue.statistics);
   a.groups = static_cast<int>(p.groups);
   a.group_filters = static_cast<int>(p.group_k());
+  a.y_pitch = static_cast<int>(p.y_pitch == 0 ? p.k : p.y_pitch);
   a.relu = epilogue.relu;
   simt::launch("convolution forward", &convolution_forward<Tile, V>,
                {.grid = {static_cast<unsigned>(tiles_of(a.gather.rows, Tile::m)),
@@ -132,15 +133,17 @@ bool supports_convolution(const Convolution& p) {
     return at;
   }();
   return p.taps() <= Convolution::max_taps && farthest <= reach && p.h * p.w * p.c <= most &&
-         p.out_h * p.out_w * p.k <= most && p.n * std::max(p.h * p.w, p.out_h * p.out_w) <= most &&
-         p.filter_size() <= most && p.taps() * std::max(p.group_c(), p.group_k()) <= most &&
+         p.out_h * p.out_w * std::max(p.k, p.y_pitch) <= most &&
+         p.n * std::max(p.h * p.w, p.out_h * p.out_w) <= most && p.filter_size() <= most &&
+         p.taps() * std::max(p.group_c(), p.group_k()) <= most &&
          p.branches * p.groups * p.stride_h * p.stride_w <= grid &&
          tiles_of(std::max(p.group_c() * p.taps(), p.group_k()), 64) <= grid && runs_here();
 }
 
 std::int64_t convolve(const Convolution& p, const void* x, const PerBranch<const void>& w,
                       const PerBranch<void>& y, const ConvolutionEpilogue& epilogue, Stream stream) {
-  const bool vectors = in_vectors(p, {x}) && all_aligned(w) && all_aligned(y);
+  const bool vectors =
+      in_vectors(p, {x}) && all_aligned(w) && all_aligned(y) && p.y_pitch % (16 / size_of(p.dtype)) == 0;
   const ConvolutionTile tile = forward_tile(p, vectors);
   visit_tile(tile, p.dtype, vectors, [&](auto shape, auto vector) {
     forward<decltype(shape), vector>(p, x, w, y, epilogue, stream);

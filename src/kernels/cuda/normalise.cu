@@ -8,7 +8,10 @@
 // in registers (columns.hpp); the mask is computed again from x. With constant statistics dx needs no sums, so the first
 // kernel writes it and there is no third one.
 //
-// Traffic: for each tensor two reads of x and dy and one write of dx; one read each with constant statistics. Launch:
+// Rows of x, dx and dy may lie further apart than their channels (slices of images), and dx may be added to, in place.
+//
+// Traffic: for each tensor two reads of x and dy and one write of dx; one read each with constant statistics; one more
+// of dx that is added to. Launch:
 // about four blocks of 256 threads for each multiprocessor, a block for 32 channels to merge. All sums in a fixed order.
 #include "kernels/cuda/normalise.hpp"
 
@@ -33,12 +36,12 @@ template <class T, int V, int B>
 struct Gradients {
   using A = Accumulator<T>;
   A g[B][V], d[B][V];
-  __device__ __forceinline__ Gradients(const T* x, const T* dy, std::int64_t stride,
+  __device__ __forceinline__ Gradients(const T* x, std::int64_t x_stride, const T* dy, std::int64_t dy_stride,
                                        const Normaliser<V, A>& norm, bool relu) {
 #pragma unroll
     for (int b = 0; b < B; ++b) {
-      load_as<V>(d[b], x + b * stride);
-      load_as<V>(g[b], dy + b * stride);
+      load_as<V>(d[b], x + b * x_stride);
+      load_as<V>(g[b], dy + b * dy_stride);
     }
 #pragma unroll
     for (int b = 0; b < B; ++b) {
@@ -55,11 +58,23 @@ struct Gradients {
 template <int V>
 constexpr int rows_at_once = V == 8 ? 2 : 4;
 
-/// Where a thread of a matrix begins in its tensor.
+/// Where a thread of a matrix begins in its tensor, whose rows are `pitch` apart.
 template <int V>
 __device__ __forceinline__ std::int64_t in_tensor(const ColumnShare<V>& share, const ColumnShape& s,
-                                                  std::int64_t row) {
-  return (row - share.matrix * s.rows) * s.channels + share.channel;
+                                                  std::int64_t row, std::int64_t pitch) {
+  return (row - share.matrix * s.rows) * pitch + share.channel;
+}
+
+/// dx = values, or dx += values.
+template <int V, class T, class A>
+__device__ __forceinline__ void write_dx(T* dx, A (&values)[V], bool accumulate) {
+  if (accumulate) {
+    A before[V];
+    load_as<V>(before, dx);
+#pragma unroll
+    for (int v = 0; v < V; ++v) values[v] += before[v];
+  }
+  store_as<V>(dx, values);
 }
 
 // The sums of a part; with `direct` also dx, which the sums do not change.
@@ -70,12 +85,13 @@ __global__ void __launch_bounds__(column_threads, column_blocks_at_once)
   const ColumnShare<V> share(s);
   const NormGradient<T>& tensor = all.at[share.matrix];
   const Normaliser<V, A> norm(tensor.in, share);
-  const std::int64_t stride = share.step * s.channels;
+  const std::int64_t stride = share.step * all.x_pitch, dy_stride = share.step * all.dy_pitch;
   ColumnSums<2, V, A> sums;
   for_each_rows<rows_at_once<V>>(share, [&](std::int64_t row, auto batch) {
     constexpr int B = batch.value;
-    const std::int64_t at = in_tensor(share, s, row);
-    Gradients<T, V, B> t(tensor.x + at, tensor.dy + at, stride, norm, all.relu);
+    const std::int64_t at = in_tensor(share, s, row, all.x_pitch);
+    Gradients<T, V, B> t(tensor.x + at, stride, tensor.dy + in_tensor(share, s, row, all.dy_pitch), dy_stride,
+                         norm, all.relu);
     sums.template add<B>(0, t.g);
 #pragma unroll
     for (int b = 0; b < B; ++b) {
@@ -85,7 +101,7 @@ __global__ void __launch_bounds__(column_threads, column_blocks_at_once)
         out[v] = norm.scale[v] * t.g[b][v];
         t.d[b][v] *= t.g[b][v];
       }
-      if constexpr (direct) store_as<V>(tensor.dx + at + b * stride, out);
+      if constexpr (direct) write_dx<V>(tensor.dx + at + b * stride, out, all.accumulate);
     }
     sums.template add<B>(1, t.d);
   });
@@ -113,7 +129,7 @@ __global__ void __launch_bounds__(column_threads, column_blocks_at_once)
   const ColumnShare<V> share(s);
   const NormGradient<T>& tensor = all.at[share.matrix];
   const Normaliser<V, A> norm(tensor.in, share);
-  const std::int64_t stride = share.step * s.channels;
+  const std::int64_t stride = share.step * all.x_pitch, dy_stride = share.step * all.dy_pitch;
   A through_mean[V] = {}, through_spread[V] = {};
   if (share.active) {
     load_values<V>(through_mean, tensor.dbeta + share.channel);
@@ -126,15 +142,16 @@ __global__ void __launch_bounds__(column_threads, column_blocks_at_once)
   }
   for_each_rows<rows_at_once<V>>(share, [&](std::int64_t row, auto batch) {
     constexpr int B = batch.value;
-    const std::int64_t at = in_tensor(share, s, row);
-    Gradients<T, V, B> t(tensor.x + at, tensor.dy + at, stride, norm, all.relu);
+    const std::int64_t at = in_tensor(share, s, row, all.x_pitch);
+    Gradients<T, V, B> t(tensor.x + at, stride, tensor.dy + in_tensor(share, s, row, all.dy_pitch), dy_stride,
+                         norm, all.relu);
 #pragma unroll
     for (int b = 0; b < B; ++b) {
       A out[V];
 #pragma unroll
       for (int v = 0; v < V; ++v)
         out[v] = norm.scale[v] * (t.g[b][v] - through_mean[v] - t.d[b][v] * through_spread[v]);
-      store_as<V>(tensor.dx + at + b * stride, out);
+      write_dx<V>(tensor.dx + at + b * stride, out, all.accumulate);
     }
   });
 }

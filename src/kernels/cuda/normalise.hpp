@@ -77,11 +77,13 @@ struct NormGradient {
 template <class T>
 struct NormGradients {
   NormGradient<T> at[most_norms];
+  std::int64_t x_pitch, dy_pitch;  // elements from row to row, of x and dx, and of dy
   bool relu;
-  bool constant;  // statistics do not depend on x
-  bool aligned;   // all pointers, to 16 bytes
+  bool constant;    // statistics do not depend on x
+  bool accumulate;  // dx is added to
+  bool aligned;     // all rows, to 16 bytes
 };
-/// Three launches, two with constant statistics. x and dy are read twice, or once.
+/// Three launches, two with constant statistics. x and dy are read twice, or once; dx that is added to, once.
 template <class T>
 void normalise_backward(const simt::LaunchName& name, const NormGradients<T>& t, std::int64_t tensors,
                         std::int64_t rows, std::int64_t channels, Stream stream);

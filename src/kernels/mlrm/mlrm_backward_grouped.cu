@@ -38,7 +38,13 @@ template <class T>
 void through_norms(const BackwardPorts& t, const PerBranch<const void>& z, const PerBranch<void>& dz,
                    bool constant, Stream stream) {
   using A = Accumulator<T>;
-  NormGradients<T> all{.at = {}, .relu = true, .constant = constant, .aligned = aligned_16(t.ports)};
+  NormGradients<T> all{.at = {},
+                       .x_pitch = t.p.c,
+                       .dy_pitch = t.p.c,
+                       .relu = true,
+                       .constant = constant,
+                       .accumulate = false,
+                       .aligned = aligned_16(t.ports)};
   for (std::int64_t b = 0; b < t.p.branches; ++b) {
     const Ports in = t.in(b), out = t.out(b);
     const std::size_t statistics = constant ? 3 : 4;

@@ -19,6 +19,8 @@ void BatchNormProblem::check() const {
   if (!(momentum >= 0 && momentum <= 1)) {
     fail(fmt::format("batch_norm: momentum {} must lie in 0..1", momentum));
   }
+  check_slice("batch_norm", x_slice, channels);
+  check_slice("batch_norm", y_slice, channels);
 }
 
 void BatchNormProblem::check_training() const {
@@ -35,13 +37,18 @@ namespace {
 
 using P = BatchNormProblem;
 
+Role role_of_y(const P& p) { return p.y_slice.is_whole() ? Role::output : Role::update; }
+Role role_of_dx(const P& p) {
+  return p.x_slice.is_whole() && p.accumulate == 0 ? Role::output : Role::update;
+}
+
 PortList forward_training_ports(const P& p) {
   return {{"x", Role::input, p.x_shape(), p.dtype},
           {"gamma", Role::input, {p.channels}, param_dtype(p.dtype)},
           {"beta", Role::input, {p.channels}, param_dtype(p.dtype)},
           {"running_mean", Role::update, {p.channels}, param_dtype(p.dtype)},
           {"running_var", Role::update, {p.channels}, param_dtype(p.dtype)},
-          {"y", Role::output, p.x_shape(), p.dtype},
+          {"y", role_of_y(p), p.y_shape(), p.dtype},
           {"mean", Role::output, {p.channels}, param_dtype(p.dtype)},
           {"invstd", Role::output, {p.channels}, param_dtype(p.dtype)}};
 }
@@ -52,17 +59,17 @@ PortList forward_inference_ports(const P& p) {
           {"beta", Role::input, {p.channels}, param_dtype(p.dtype)},
           {"running_mean", Role::input, {p.channels}, param_dtype(p.dtype)},
           {"running_var", Role::input, {p.channels}, param_dtype(p.dtype)},
-          {"y", Role::output, p.x_shape(), p.dtype}};
+          {"y", role_of_y(p), p.y_shape(), p.dtype}};
 }
 
 PortList backward_ports_of(const P& p, const char* centre, const char* spread) {
   return {{"x", Role::input, p.x_shape(), p.dtype},
-          {"dy", Role::input, p.x_shape(), p.dtype},
+          {"dy", Role::input, p.y_shape(), p.dtype},
           {"gamma", Role::input, {p.channels}, param_dtype(p.dtype)},
           {"beta", Role::input, {p.channels}, param_dtype(p.dtype)},
           {centre, Role::input, {p.channels}, param_dtype(p.dtype)},
           {spread, Role::input, {p.channels}, param_dtype(p.dtype)},
-          {"dx", Role::output, p.x_shape(), p.dtype},
+          {"dx", role_of_dx(p), p.x_shape(), p.dtype},
           {"dgamma", Role::output, {p.channels}, param_dtype(p.dtype)},
           {"dbeta", Role::output, {p.channels}, param_dtype(p.dtype)}};
 }
@@ -70,10 +77,16 @@ PortList backward_ports(const P& p) { return backward_ports_of(p, "mean", "invst
 PortList backward_inference_ports(const P& p) { return backward_ports_of(p, "running_mean", "running_var"); }
 
 // Per element: centre, scale and shift (3), the two moments (4) in training; backward the two sums (5) and dx
-// (5, or 1 where statistics are constants); one comparison more with ReLU.
+// (5, or 1 where statistics are constants); one comparison more with ReLU. Of images that hold x or y, x and y alone
+// are moved; dx that is added to, twice.
 template <auto PortsOf, int per_element>
 Cost cost(const P& p) {
-  return {static_cast<double>((per_element + (p.relu ? 1 : 0)) * p.rows * p.channels), bytes_of(PortsOf(p))};
+  P whole = p;
+  whole.x_slice = whole.y_slice = {};
+  whole.accumulate = 0;
+  const double added_to = p.accumulate == 0 ? 0 : static_cast<double>(p.rows * p.channels * size_of(p.dtype));
+  return {static_cast<double>((per_element + (p.relu ? 1 : 0)) * p.rows * p.channels),
+          bytes_of(PortsOf(whole)) + added_to};
 }
 
 // The primitives through batch statistics also refuse a single row.

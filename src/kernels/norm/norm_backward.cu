@@ -15,11 +15,17 @@ void backward(const BatchNormProblem& p, Ports ports, bool constant, Stream stre
     using A = Accumulator<T>;
     const ChannelInputs<A> in{ports[2].as<A>(), ports[3].as<A>(), ports[4].as<A>(), ports[5].as<A>(),
                               constant ? A(p.eps) : A(-1)};
+    const bool whole = p.x_slice.begins_at_multiples(p.channels, vector_of<T>) &&
+                       p.y_slice.begins_at_multiples(p.channels, vector_of<T>);
     const NormGradients<T> t{
-        {{ports[0].as<T>(), ports[1].as<T>(), ports[6].as<T>(), in, ports[7].as<A>(), ports[8].as<A>()}},
-        p.relu != 0,
-        constant,
-        aligned_16(ports)};
+        .at = {{p.x_slice.first_of<T>(ports[0]), p.y_slice.first_of<T>(ports[1]),
+                p.x_slice.first_of<T>(ports[6]), in, ports[7].as<A>(), ports[8].as<A>()}},
+        .x_pitch = p.x_slice.pitch(p.channels),
+        .dy_pitch = p.y_slice.pitch(p.channels),
+        .relu = p.relu != 0,
+        .constant = constant,
+        .accumulate = p.accumulate != 0,
+        .aligned = whole && aligned_16(ports)};
     normalise_backward("batch_norm.backward columns", t, 1, p.rows, p.channels, stream);
   });
 }

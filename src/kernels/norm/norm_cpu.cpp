@@ -6,8 +6,9 @@
 // one outlier elsewhere cancels digits), and merges blocks, then parts, in order and in double by Chan, Golub
 // and LeVeque's update (1979). The second pass takes the parts in reverse: the last ones read are still in
 // the cache. Rows of few channels are taken several at a time, as one wide row: loops stay long, and an
-// accumulator per channel of the wide row is folded at the end of a block. Where the tensor is larger than
-// caches, y is written past them, which saves reading its lines first.
+// accumulator per channel of the wide row is folded at the end of a block; rows of slices, which do not lie next to each
+// other, one at a time. Where the tensor is larger than caches, y is written past them, which saves reading its lines
+// first.
 #include <algorithm>
 #include <cmath>
 #include <vector>
@@ -27,13 +28,15 @@ constexpr std::int64_t wide_channels = 512;
 std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
 
 struct Parts {
-  std::int64_t rows, channels, count, fold;
+  std::int64_t rows, channels, x_pitch, y_pitch, count, fold;
   explicit Parts(const BatchNormProblem& p)
       : rows(p.rows),
         channels(p.channels),
+        x_pitch(p.x_slice.pitch(p.channels)),
+        y_pitch(p.y_slice.pitch(p.channels)),
         count(std::clamp<std::int64_t>(p.rows * p.channels / elements_per_part, 1,
                                        std::min(p.rows, max_parts))),
-        fold(std::max<std::int64_t>(1, wide_channels / p.channels)) {}
+        fold(p.has_slices() ? 1 : std::max<std::int64_t>(1, wide_channels / p.channels)) {}
   std::int64_t begin(std::int64_t part) const { return part * rows / count; }
   std::int64_t end(std::int64_t part) const { return begin(part + 1); }
   std::int64_t block_rows() const { return block_visits * fold; }
@@ -133,9 +136,9 @@ void part_moments(const T* x, const Parts& parts, std::int64_t begin, std::int64
   std::fill_n(squares, channels, 0.0);
   for (std::int64_t at = begin; at < end; at += parts.block_rows()) {
     const std::int64_t stop = std::min(at + parts.block_rows(), end);
-    const std::vector<T> centre = widened<T>(parts, x + at * channels);
+    const std::vector<T> centre = widened<T>(parts, x + at * parts.x_pitch);
     visit_rows(parts, at, stop, [&](std::int64_t r, std::int64_t elements) {
-      add_moments(x + r * channels, elements, centre.data(), sum.data(), around.data());
+      add_moments(x + r * parts.x_pitch, elements, centre.data(), sum.data(), around.data());
     });
     std::fill(block_mean.begin(), block_mean.end(), 0.0);
     std::fill(block_squares.begin(), block_squares.end(), 0.0);
@@ -175,6 +178,13 @@ Moments moments_of(const BatchNormProblem& p, const Parts& parts, const T* x) {
 
 // ---- the passes over rows
 
+// writes_past_cache() where rows are `pitch` apart.
+template <class T>
+bool writes_slice_past_cache(const T* out, const Parts& parts, std::int64_t pitch) {
+  return pitch * static_cast<std::int64_t>(sizeof(T)) % 64 == 0 &&
+         writes_past_cache(out, parts.channels, parts.rows);
+}
+
 template <bool Relu, class T>
 inline T activated(T z) {
   return Relu && z < 0 ? T(0) : z;
@@ -189,10 +199,10 @@ inline T masked(T dy, T z) {
 // The compiler loads dy under the mask, so no load of it starts before x has arrived, and misses would queue
 // up: with ReLU the next wide row is asked for early.
 template <bool Relu, class T>
-inline void prefetch_after(const T* row, std::int64_t elements) {
+inline void prefetch_row(const T* row, std::int64_t elements) {
   if constexpr (Relu) {
     constexpr std::int64_t line = 64 / sizeof(T);
-    for (std::int64_t c = elements; c < 2 * elements; c += line) __builtin_prefetch(row + c);
+    for (std::int64_t c = 0; c < elements; c += line) __builtin_prefetch(row + c);
   }
 }
 
@@ -201,16 +211,19 @@ void forward_rows(const T* x, const Parts& parts, std::int64_t begin, std::int64
                   T* y, bool past_cache) {
   const T *centre = a.centre.data(), *scale = a.scale.data(), *shift = a.shift.data();
   visit_rows(parts, begin, end, [&](std::int64_t r, std::int64_t elements) {
-    const T* from = x + r * parts.channels;
-    write_row(y + r * parts.channels, elements, past_cache, [&](std::int64_t c) {
+    const T* from = x + r * parts.x_pitch;
+    write_row(y + r * parts.y_pitch, elements, past_cache, [&](std::int64_t c) {
       return activated<Relu, T>((from[c] - centre[c]) * scale[c] + shift[c]);
     });
   });
   finish_writes(past_cache);
 }
 
-// sum += g and product += g (x - centre) over a wide row; with dx, also dx = g scale.
-template <bool Relu, bool WriteDx, class T>
+// What happens to dx in the pass that makes the sums.
+enum class Dx { none, write, add };
+
+// sum += g and product += g (x - centre) over a wide row; with dx, also dx = g scale, or += g scale.
+template <bool Relu, Dx dx_too, class T>
 void add_gradients(const T* x, const T* dy, std::int64_t elements, const Affine<T>& a, T* sum, T* product,
                    T* dx) {
   const T *centre = a.centre.data(), *scale = a.scale.data(), *shift = a.shift.data();
@@ -220,12 +233,13 @@ void add_gradients(const T* x, const T* dy, std::int64_t elements, const Affine<
     const T g = masked<Relu, T>(dy[c], d * scale[c] + shift[c]);
     sum[c] += g;
     product[c] += g * d;
-    if constexpr (WriteDx) dx[c] = g * scale[c];
+    if constexpr (dx_too == Dx::write) dx[c] = g * scale[c];
+    if constexpr (dx_too == Dx::add) dx[c] += g * scale[c];
   }
 }
 
 // The sums of a part, in double, of blocks summed in T.
-template <bool Relu, bool WriteDx, class T>
+template <bool Relu, Dx dx_too, class T>
 void part_gradients(const T* x, const T* dy, const Parts& parts, std::int64_t begin, std::int64_t end,
                     const Affine<T>& a, double* sum, double* product, T* dx) {
   std::vector<T> s(size(parts.wide())), q(size(parts.wide()));
@@ -233,9 +247,9 @@ void part_gradients(const T* x, const T* dy, const Parts& parts, std::int64_t be
   std::fill_n(product, parts.channels, 0.0);
   for (std::int64_t at = begin; at < end; at += parts.block_rows()) {
     visit_rows(parts, at, std::min(at + parts.block_rows(), end), [&](std::int64_t r, std::int64_t elements) {
-      const std::int64_t offset = r * parts.channels;
-      prefetch_after<Relu>(dy + offset, elements);
-      add_gradients<Relu, WriteDx>(x + offset, dy + offset, elements, a, s.data(), q.data(), dx + offset);
+      prefetch_row<Relu>(dy + (r + parts.fold) * parts.y_pitch, elements);
+      add_gradients<Relu, dx_too>(x + r * parts.x_pitch, dy + r * parts.y_pitch, elements, a, s.data(),
+                                  q.data(), dx + r * parts.x_pitch);
     });
     fold_into(parts, s, sum);
     fold_into(parts, q, product);
@@ -246,14 +260,14 @@ struct GradientSums {
   std::vector<double> g, gd;  // sum of g, and of g (x - mean)
 };
 
-template <bool Relu, bool WriteDx, class T>
+template <bool Relu, Dx dx_too, class T>
 GradientSums gradient_sums(const BatchNormProblem& p, const Parts& parts, const T* x, const T* dy,
                            const Affine<T>& a, T* dx) {
   GradientSums sums{std::vector<double>(size(parts.count * p.channels)),
                     std::vector<double>(size(parts.count * p.channels))};
   parallel_for(parts.count, [&](std::int64_t i) {
-    part_gradients<Relu, WriteDx>(x, dy, parts, parts.begin(i), parts.end(i), a,
-                                  sums.g.data() + i * p.channels, sums.gd.data() + i * p.channels, dx);
+    part_gradients<Relu, dx_too>(x, dy, parts, parts.begin(i), parts.end(i), a,
+                                 sums.g.data() + i * p.channels, sums.gd.data() + i * p.channels, dx);
   });
   for (std::int64_t i = 1; i < parts.count; ++i) {
     for (std::int64_t c = 0; c < p.channels; ++c) {
@@ -264,18 +278,20 @@ GradientSums gradient_sums(const BatchNormProblem& p, const Parts& parts, const 
   return sums;
 }
 
-// dx = g scale - (x - centre) slope - offset
-template <bool Relu, class T>
+// dx (+)= g scale - (x - centre) slope - offset
+template <bool Relu, bool Add, class T>
 void dx_rows(const T* x, const T* dy, const Parts& parts, std::int64_t begin, std::int64_t end,
              const Affine<T>& a, const T* slope, const T* offset, T* dx, bool past_cache) {
   const T *centre = a.centre.data(), *scale = a.scale.data(), *shift = a.shift.data();
   visit_rows(parts, begin, end, [&](std::int64_t r, std::int64_t elements) {
-    const std::int64_t at = r * parts.channels;
-    prefetch_after<Relu>(dy + at, elements);
-    write_row(dx + at, elements, past_cache, [&, from = x + at, gradient = dy + at](std::int64_t c) {
+    prefetch_row<Relu>(dy + (r + parts.fold) * parts.y_pitch, elements);
+    T* out = dx + r * parts.x_pitch;
+    const T *from = x + r * parts.x_pitch, *gradient = dy + r * parts.y_pitch;
+    write_row(out, elements, past_cache, [=](std::int64_t c) {
       const T d = from[c] - centre[c];
       const T g = masked<Relu, T>(gradient[c], d * scale[c] + shift[c]);
-      return g * scale[c] - (d * slope[c] + offset[c]);
+      const T value = g * scale[c] - (d * slope[c] + offset[c]);
+      return Add ? out[c] + value : value;
     });
   });
   finish_writes(past_cache);
@@ -301,16 +317,17 @@ void write_dx(const BatchNormProblem& p, const Parts& parts, const T* x, const T
   }
   const std::vector<T> wide_slope = widened<T>(parts, slope.data()),
                        wide_offset = widened<T>(parts, offset.data());
-  const bool past_cache = dx != dy && writes_past_cache(dx, p.channels, p.rows);
+  const bool past_cache = dx != dy && !p.accumulate && writes_slice_past_cache(dx, parts, parts.x_pitch);
   for_parts_reversed(parts, [&](std::int64_t i) {
-    dx_rows<Relu>(x, dy, parts, parts.begin(i), parts.end(i), a, wide_slope.data(), wide_offset.data(), dx,
-                  past_cache);
+    const auto rows = p.accumulate ? &dx_rows<Relu, true, T> : &dx_rows<Relu, false, T>;
+    rows(x, dy, parts, parts.begin(i), parts.end(i), a, wide_slope.data(), wide_offset.data(), dx,
+         past_cache);
   });
 }
 
 template <class T>
 void forward(const BatchNormProblem& p, const Parts& parts, const T* x, const Affine<T>& a, T* y) {
-  const bool past_cache = writes_past_cache(y, p.channels, p.rows);
+  const bool past_cache = writes_slice_past_cache(y, parts, parts.y_pitch);
   for_parts_reversed(parts, [&](std::int64_t i) {
     if (p.relu) {
       forward_rows<true>(x, parts, parts.begin(i), parts.end(i), a, y, past_cache);
@@ -322,12 +339,12 @@ void forward(const BatchNormProblem& p, const Parts& parts, const T* x, const Af
 
 template <bool Relu, class T>
 void backward_training(const BatchNormProblem& p, Ports ports) {
-  const T *x = ports[0].as<T>(), *dy = ports[1].as<T>();
-  T* dx = ports[6].as<T>();
+  const T *x = p.x_slice.first_of<T>(ports[0]), *dy = p.y_slice.first_of<T>(ports[1]);
+  T* dx = p.x_slice.first_of<T>(ports[6]);
   const Parts parts(p);
   const std::vector<double> invstd(ports[5].as<T>(), ports[5].as<T>() + p.channels);
   const Affine<T> a = affine_of(parts, ports[4].as<T>(), ports[2].as<T>(), ports[3].as<T>(), invstd);
-  const GradientSums sums = gradient_sums<Relu, false>(p, parts, x, dy, a, dx);
+  const GradientSums sums = gradient_sums<Relu, Dx::none>(p, parts, x, dy, a, dx);
   write_parameter_gradients(sums, invstd, p.channels, ports[7].as<T>(), ports[8].as<T>());
   write_dx<Relu>(p, parts, x, dy, a, sums, invstd, dx);
 }
@@ -338,8 +355,9 @@ void backward_inference(const BatchNormProblem& p, Ports ports) {
   const Parts parts(p);
   const std::vector<double> invstd = invstd_of_variance(p, ports[5].as<T>());
   const Affine<T> a = affine_of(parts, ports[4].as<T>(), ports[2].as<T>(), ports[3].as<T>(), invstd);
-  const GradientSums sums =
-      gradient_sums<Relu, true>(p, parts, ports[0].as<T>(), ports[1].as<T>(), a, ports[6].as<T>());
+  const auto pass = p.accumulate ? &gradient_sums<Relu, Dx::add, T> : &gradient_sums<Relu, Dx::write, T>;
+  const GradientSums sums = pass(p, parts, p.x_slice.first_of<T>(ports[0]), p.y_slice.first_of<T>(ports[1]),
+                                 a, p.x_slice.first_of<T>(ports[6]));
   write_parameter_gradients(sums, invstd, p.channels, ports[7].as<T>(), ports[8].as<T>());
 }
 
@@ -348,7 +366,7 @@ void backward_inference(const BatchNormProblem& p, Ports ports) {
 void batch_norm_forward_training_cpu(const BatchNormProblem& p, Ports ports, Stream) {
   visit_float(p.dtype, [&](auto zero) {
     using T = decltype(zero);
-    const T* x = ports[0].as<T>();
+    const T* x = p.x_slice.first_of<T>(ports[0]);
     T *running_mean = ports[3].as<T>(), *running_var = ports[4].as<T>();
     T *mean = ports[6].as<T>(), *invstd_out = ports[7].as<T>();
     const Parts parts(p);
@@ -364,7 +382,7 @@ void batch_norm_forward_training_cpu(const BatchNormProblem& p, Ports ports, Str
       running_var[c] = static_cast<T>(keep * double(running_var[c]) + p.momentum * squares / (rows - 1));
     }
     forward(p, parts, x, affine_of(parts, mean, ports[1].as<T>(), ports[2].as<T>(), invstd),
-            ports[5].as<T>());
+            p.y_slice.first_of<T>(ports[5]));
   });
 }
 
@@ -373,8 +391,9 @@ void batch_norm_forward_inference_cpu(const BatchNormProblem& p, Ports ports, St
     using T = decltype(zero);
     const std::vector<double> invstd = invstd_of_variance(p, ports[4].as<T>());
     const Parts parts(p);
-    forward(p, parts, ports[0].as<T>(),
-            affine_of(parts, ports[3].as<T>(), ports[1].as<T>(), ports[2].as<T>(), invstd), ports[5].as<T>());
+    forward(p, parts, p.x_slice.first_of<T>(ports[0]),
+            affine_of(parts, ports[3].as<T>(), ports[1].as<T>(), ports[2].as<T>(), invstd),
+            p.y_slice.first_of<T>(ports[5]));
   });
 }
 

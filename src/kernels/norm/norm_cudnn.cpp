@@ -156,21 +156,21 @@ void two_passes(const P& p, Ports t, bool constant, Stream stream) {
   data(p, false).run({t[0], t[1], t[2], t[3], t[4], t[5], t[7], t[8], t[6]}, stream);
 }
 
+bool takes(const P& p) { return library::has_dtype(p) && !p.has_slices() && p.accumulate == 0; }
+
 }  // namespace
 
-bool batch_norm_forward_training_cudnn_supports(const P& p) {
-  return library::has_dtype(p) && training(p).is_supported();
-}
+bool batch_norm_forward_training_cudnn_supports(const P& p) { return takes(p) && training(p).is_supported(); }
 bool batch_norm_forward_inference_cudnn_supports(const P& p) {
-  return library::has_dtype(p) && inference(p).is_supported();
+  return takes(p) && inference(p).is_supported();
 }
 bool batch_norm_backward_cudnn_supports(const P& p) {
-  if (!library::has_dtype(p)) return false;
+  if (!takes(p)) return false;
   const bool passes = sums(p, false).is_supported() && data(p, false).is_supported();
   return passes && (p.relu || backward(p).is_supported());
 }
 bool batch_norm_backward_inference_cudnn_supports(const P& p) {
-  return library::has_dtype(p) && sums(p, true).is_supported() && data(p, true).is_supported();
+  return takes(p) && sums(p, true).is_supported() && data(p, true).is_supported();
 }
 
 void batch_norm_forward_training_cudnn(const P& p, Ports t, Stream stream) {

@@ -99,9 +99,11 @@ void run_backward(const BatchNormProblem& p, bool global_statistics, Ports ports
 
 }  // namespace
 
-bool batch_norm_forward_onednn_supports(const BatchNormProblem& p) { return p.dtype == Dtype::f32; }
+bool batch_norm_forward_onednn_supports(const BatchNormProblem& p) {
+  return p.dtype == Dtype::f32 && !p.has_slices();
+}
 bool batch_norm_backward_onednn_supports(const BatchNormProblem& p) {
-  return p.dtype == Dtype::f32 && !p.relu;
+  return p.dtype == Dtype::f32 && !p.relu && !p.has_slices() && p.accumulate == 0;
 }
 
 void batch_norm_forward_training_onednn(const BatchNormProblem& p, Ports ports, Stream) {

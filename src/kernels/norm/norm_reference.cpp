@@ -13,7 +13,7 @@ namespace {
 template <class T>
 struct Channel {
   const T* x;
-  std::int64_t rows, stride;
+  std::int64_t rows, stride, y_stride;  // of x and dx, of y and dy
   double mean, invstd, gamma, beta;
 
   double h(std::int64_t r) const { return (double(x[r * stride]) - mean) * invstd; }
@@ -26,7 +26,7 @@ template <class T>
 void write_forward(const Channel<T>& channel, bool relu, T* y) {
   for (std::int64_t r = 0; r < channel.rows; ++r) {
     const double z = channel.z(r);
-    y[r * channel.stride] = static_cast<T>(relu && z < 0 ? 0.0 : z);
+    y[r * channel.y_stride] = static_cast<T>(relu && z < 0 ? 0.0 : z);
   }
 }
 
@@ -38,20 +38,21 @@ Sums sums_of(const Channel<T>& channel, bool relu, const T* dy) {
   Sums sums;
   for (std::int64_t r = 0; r < channel.rows; ++r) {
     if (!channel.open(r, relu)) continue;
-    sums.g += double(dy[r * channel.stride]);
-    sums.gh += double(dy[r * channel.stride]) * channel.h(r);
+    sums.g += double(dy[r * channel.y_stride]);
+    sums.gh += double(dy[r * channel.y_stride]) * channel.h(r);
   }
   return sums;
 }
 
-// dx = gamma invstd (g - through_mean - h through_spread)
+// dx (+)= gamma invstd (g - through_mean - h through_spread)
 template <class T>
-void write_dx(const Channel<T>& channel, bool relu, double through_mean, double through_spread, const T* dy,
-              T* dx) {
+void write_dx(const Channel<T>& channel, const BatchNormProblem& p, double through_mean,
+              double through_spread, const T* dy, T* dx) {
   for (std::int64_t r = 0; r < channel.rows; ++r) {
-    const double g = channel.open(r, relu) ? double(dy[r * channel.stride]) : 0.0;
-    dx[r * channel.stride] =
-        static_cast<T>(channel.gamma * channel.invstd * (g - through_mean - channel.h(r) * through_spread));
+    const double g = channel.open(r, p.relu != 0) ? double(dy[r * channel.y_stride]) : 0.0;
+    const double before = p.accumulate ? double(dx[r * channel.stride]) : 0.0;
+    dx[r * channel.stride] = static_cast<T>(before + channel.gamma * channel.invstd *
+                                                         (g - through_mean - channel.h(r) * through_spread));
   }
 }
 
@@ -59,16 +60,22 @@ double inverse_deviation(double variance, double eps) { return 1 / std::sqrt(var
 
 template <class T, class Invstd>
 void backward(const BatchNormProblem& p, Ports ports, bool through_statistics, Invstd&& invstd) {
-  const T *x = ports[0].as<T>(), *dy = ports[1].as<T>(), *gamma = ports[2].as<T>(), *beta = ports[3].as<T>();
-  const T *mean = ports[4].as<T>(), *spread = ports[5].as<T>();
-  T *dx = ports[6].as<T>(), *dgamma = ports[7].as<T>(), *dbeta = ports[8].as<T>();
+  const T *x = p.x_slice.first_of<T>(ports[0]), *dy = p.y_slice.first_of<T>(ports[1]);
+  const T *gamma = ports[2].as<T>(), *beta = ports[3].as<T>(), *mean = ports[4].as<T>(),
+          *spread = ports[5].as<T>();
+  T *dx = p.x_slice.first_of<T>(ports[6]), *dgamma = ports[7].as<T>(), *dbeta = ports[8].as<T>();
   parallel_for(p.channels, [&](std::int64_t c) {
-    const Channel<T> channel{
-        x + c,          p.rows, p.channels, double(mean[c]), invstd(double(spread[c])), double(gamma[c]),
-        double(beta[c])};
+    const Channel<T> channel{.x = x + c,
+                             .rows = p.rows,
+                             .stride = p.x_slice.pitch(p.channels),
+                             .y_stride = p.y_slice.pitch(p.channels),
+                             .mean = double(mean[c]),
+                             .invstd = invstd(double(spread[c])),
+                             .gamma = double(gamma[c]),
+                             .beta = double(beta[c])};
     const Sums sums = sums_of(channel, p.relu != 0, dy + c);
     const double share = through_statistics ? 1 / static_cast<double>(p.rows) : 0.0;
-    write_dx(channel, p.relu != 0, sums.g * share, sums.gh * share, dy + c, dx + c);
+    write_dx(channel, p, sums.g * share, sums.gh * share, dy + c, dx + c);
     dgamma[c] = static_cast<T>(sums.gh);
     dbeta[c] = static_cast<T>(sums.g);
   });
@@ -79,20 +86,28 @@ void backward(const BatchNormProblem& p, Ports ports, bool through_statistics, I
 void batch_norm_forward_training_reference(const BatchNormProblem& p, Ports ports, Stream) {
   visit_float(p.dtype, [&](auto zero) {
     using T = decltype(zero);
-    const T *x = ports[0].as<T>(), *gamma = ports[1].as<T>(), *beta = ports[2].as<T>();
+    const T *x = p.x_slice.first_of<T>(ports[0]), *gamma = ports[1].as<T>(), *beta = ports[2].as<T>();
     T *running_mean = ports[3].as<T>(), *running_var = ports[4].as<T>();
-    T *y = ports[5].as<T>(), *mean_out = ports[6].as<T>(), *invstd_out = ports[7].as<T>();
+    T *y = p.y_slice.first_of<T>(ports[5]), *mean_out = ports[6].as<T>(), *invstd_out = ports[7].as<T>();
+    const std::int64_t stride = p.x_slice.pitch(p.channels), y_stride = p.y_slice.pitch(p.channels);
     const double rows = static_cast<double>(p.rows);
     parallel_for(p.channels, [&](std::int64_t c) {
       double mean = 0, squares = 0;
-      for (std::int64_t r = 0; r < p.rows; ++r) mean += double(x[r * p.channels + c]);
+      for (std::int64_t r = 0; r < p.rows; ++r) mean += double(x[r * stride + c]);
       mean /= rows;
       for (std::int64_t r = 0; r < p.rows; ++r) {
-        const double d = double(x[r * p.channels + c]) - mean;
+        const double d = double(x[r * stride + c]) - mean;
         squares += d * d;
       }
       const double invstd = inverse_deviation(squares / rows, p.eps);
-      const Channel<T> channel{x + c, p.rows, p.channels, mean, invstd, double(gamma[c]), double(beta[c])};
+      const Channel<T> channel{.x = x + c,
+                               .rows = p.rows,
+                               .stride = stride,
+                               .y_stride = y_stride,
+                               .mean = mean,
+                               .invstd = invstd,
+                               .gamma = double(gamma[c]),
+                               .beta = double(beta[c])};
       write_forward(channel, p.relu != 0, y + c);
       mean_out[c] = static_cast<T>(mean);
       invstd_out[c] = static_cast<T>(invstd);
@@ -106,13 +121,19 @@ void batch_norm_forward_training_reference(const BatchNormProblem& p, Ports port
 void batch_norm_forward_inference_reference(const BatchNormProblem& p, Ports ports, Stream) {
   visit_float(p.dtype, [&](auto zero) {
     using T = decltype(zero);
-    const T *x = ports[0].as<T>(), *gamma = ports[1].as<T>(), *beta = ports[2].as<T>();
+    const T *x = p.x_slice.first_of<T>(ports[0]), *gamma = ports[1].as<T>(), *beta = ports[2].as<T>();
     const T *running_mean = ports[3].as<T>(), *running_var = ports[4].as<T>();
-    T* y = ports[5].as<T>();
+    T* y = p.y_slice.first_of<T>(ports[5]);
     parallel_for(p.channels, [&](std::int64_t c) {
       const double invstd = inverse_deviation(double(running_var[c]), p.eps);
-      const Channel<T> channel{x + c,  p.rows,           p.channels,     double(running_mean[c]),
-                               invstd, double(gamma[c]), double(beta[c])};
+      const Channel<T> channel{.x = x + c,
+                               .rows = p.rows,
+                               .stride = p.x_slice.pitch(p.channels),
+                               .y_stride = p.y_slice.pitch(p.channels),
+                               .mean = double(running_mean[c]),
+                               .invstd = invstd,
+                               .gamma = double(gamma[c]),
+                               .beta = double(beta[c])};
       write_forward(channel, p.relu != 0, y + c);
     });
   });

@@ -14,11 +14,27 @@ struct PoolRange {
 };
 
 /// The taps of window `out` that lie inside an axis of `in` elements; tap t is element out * stride - pad +
-/// t. Never empty: padding is at most half of the kernel.
+/// t. Never empty: padding is at most half of the kernel, and a window begins before the image ends.
 inline PoolRange taps_of(std::int64_t out, std::int64_t in, std::int64_t kernel, std::int64_t stride,
                          std::int64_t pad) {
   const std::int64_t first = out * stride - pad;
   return {std::max<std::int64_t>(0, -first), std::min(kernel, in - first)};
+}
+
+/// The taps of window `out` inside the image or its padding: all but what ceil mode lets reach past both.
+inline std::int64_t padded_taps(std::int64_t out, std::int64_t in, std::int64_t kernel, std::int64_t stride,
+                                std::int64_t pad) {
+  return std::min(kernel, in + 2 * pad - out * stride);
+}
+
+/// What the average of window (oy, ox) is divided by.
+inline std::int64_t taps_counted(const PoolProblem& p, std::int64_t oy, std::int64_t ox) {
+  if (p.count_include_pad) {
+    return padded_taps(oy, p.h, p.kernel_h, p.stride_h, p.pad_h) *
+           padded_taps(ox, p.w, p.kernel_w, p.stride_w, p.pad_w);
+  }
+  return taps_of(oy, p.h, p.kernel_h, p.stride_h, p.pad_h).size() *
+         taps_of(ox, p.w, p.kernel_w, p.stride_w, p.pad_w).size();
 }
 
 /// The windows, of `out` in all, that contain element i; may be empty.
@@ -62,6 +78,8 @@ void avg_pool_backward_cpu(const PoolProblem&, Ports, Stream);
 void global_avg_pool_forward_cpu(const GlobalPoolProblem&, Ports, Stream);
 void global_avg_pool_backward_cpu(const GlobalPoolProblem&, Ports, Stream);
 
+bool avg_pool_forward_onednn_supports(const PoolProblem&);
+bool avg_pool_backward_onednn_supports(const PoolProblem&);
 void avg_pool_forward_onednn(const PoolProblem&, Ports, Stream);
 void avg_pool_backward_onednn(const PoolProblem&, Ports, Stream);
 void global_avg_pool_forward_onednn(const GlobalPoolProblem&, Ports, Stream);

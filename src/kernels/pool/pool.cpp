@@ -26,6 +26,7 @@ void PoolProblem::check() const {
         "pooling: a {}x{} kernel is larger than the {}x{} input with padding {}x{}; use a larger image",
         kernel_h, kernel_w, h, w, pad_h, pad_w));
   }
+  check_slice("pooling", y_slice, c);
 }
 
 void PoolProblem::check_max() const {
@@ -56,9 +57,13 @@ using P = PoolProblem;
 using G = GlobalPoolProblem;
 using V = AdaptivePoolProblem;
 
+PortSpec y_port(const P& p) {
+  return {"y", p.y_slice.is_whole() ? Role::output : Role::update, p.y_slice.shape_of(p.y_shape()), p.dtype};
+}
+
 PortList max_forward_ports(const P& p) {
   return {{"x", Role::input, p.x_shape(), p.dtype},
-          {"y", Role::output, p.y_shape(), p.dtype},
+          y_port(p),
           {"indices", Role::output, p.indices_shape(), Dtype::u8, true}};
 }
 PortList max_backward_ports(const P& p) {
@@ -66,6 +71,7 @@ PortList max_backward_ports(const P& p) {
           {"dy", Role::input, p.y_shape(), p.dtype},
           {"dx", Role::output, p.x_shape(), p.dtype}};
 }
+PortList avg_forward_ports(const P& p) { return {{"x", Role::input, p.x_shape(), p.dtype}, y_port(p)}; }
 template <class Problem>
 PortList forward_ports(const Problem& p) {
   return {{"x", Role::input, p.x_shape(), p.dtype}, {"y", Role::output, p.y_shape(), p.dtype}};
@@ -75,9 +81,10 @@ PortList backward_ports(const Problem& p) {
   return {{"dy", Role::input, p.y_shape(), p.dtype}, {"dx", Role::output, p.x_shape(), p.dtype}};
 }
 
-// One operation per tap.
+// One operation per tap. Of an image that holds y, y alone is moved.
 template <auto PortsOf>
-Cost cost(const P& p) {
+Cost cost(P p) {
+  p.y_slice = {};
   return {static_cast<double>(p.y_shape().numel() * p.kernel_h * p.kernel_w), bytes_of(PortsOf(p))};
 }
 template <auto PortsOf>
@@ -117,7 +124,7 @@ constexpr Kernel avg_forward_kernels[] = {
 #if FOVEA_CUDNN
     kernel<&avg_pool_forward_cudnn, &avg_pool_forward_cudnn_supports>("cudnn", Backend::cudnn),
 #endif
-    kernel<&avg_pool_forward_onednn, &supports_f32<P>>("onednn", Backend::onednn),
+    kernel<&avg_pool_forward_onednn, &avg_pool_forward_onednn_supports>("onednn", Backend::onednn),
     kernel<&avg_pool_forward_cpu, &supports_f32_f64<P>>("cpu", Backend::cpu),
     kernel<&avg_pool_forward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
     FOVEA_SIMT_ROW("vector", avg_pool_forward_vector, supports_pool_vector),
@@ -125,7 +132,7 @@ constexpr Kernel avg_forward_kernels[] = {
 constexpr Kernel avg_backward_kernels[] = {
     FOVEA_CUDA_ROW("vector", avg_pool_backward_vector, supports_pool_vector),
     kernel<&avg_pool_backward_cpu, &supports_f32_f64<P>>("cpu", Backend::cpu),
-    kernel<&avg_pool_backward_onednn, &supports_f32<P>>("onednn", Backend::onednn),
+    kernel<&avg_pool_backward_onednn, &avg_pool_backward_onednn_supports>("onednn", Backend::onednn),
     kernel<&avg_pool_backward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
     FOVEA_SIMT_ROW("vector", avg_pool_backward_vector, supports_pool_vector),
 };
@@ -166,7 +173,7 @@ constexpr PrimitiveOf<P> max_pool_forward =
 constexpr PrimitiveOf<P> max_pool_backward =
     max_pool_primitive<&max_backward_ports>("max_pool.backward", max_backward_kernels);
 constexpr PrimitiveOf<P> avg_pool_forward =
-    primitive<P, &forward_ports<P>, &cost<&forward_ports<P>>>("avg_pool.forward", avg_forward_kernels);
+    primitive<P, &avg_forward_ports, &cost<&avg_forward_ports>>("avg_pool.forward", avg_forward_kernels);
 constexpr PrimitiveOf<P> avg_pool_backward =
     primitive<P, &backward_ports<P>, &cost<&backward_ports<P>>>("avg_pool.backward", avg_backward_kernels);
 constexpr PrimitiveOf<V> adaptive_avg_pool_forward =

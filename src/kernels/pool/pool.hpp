@@ -5,14 +5,17 @@
 //   window of (p, q): taps r, s at row p stride_h - pad_h + r and column q stride_w - pad_w + s, those inside
 //   the image global_avg   y[n,c] = mean over h, w
 //
-// Semantics of torch.nn.functional.max_pool2d, avg_pool2d (floor mode, no dilation) and
-// adaptive_avg_pool2d(1): padding is at most half of the kernel; the first of equal maxima in row-major order
-// wins and takes the whole gradient; a NaN is a maximum (of several, the last). Indices are taps within the
+// Semantics of torch.nn.functional.max_pool2d, avg_pool2d (no dilation) and adaptive_avg_pool2d(1): padding is at most
+// half of the kernel; the first of equal maxima in row-major order wins and takes the whole gradient; a NaN is a maximum
+// (of several, the last). In ceil mode a last window may reach past the padding, if it begins inside the image or the
+// padding before it; what lies past the padding after the image is no tap that an average counts. The forwards of both can
+// write y into channels of a larger image: y_slice. Indices are taps within the
 // window, where PyTorch keeps eight bytes per pixel of the plane. Of a window of at most four taps they have two
 // bits: that of element i of y stands in byte i/4 at bits 2 (i%4), and the unused bits of the last byte are zero. Of a
 // larger window they have a byte each; so it has fewer than 256 taps.
 #pragma once
 
+#include "kernels/runtime/channel_slice.hpp"
 #include "kernels/runtime/primitive.hpp"
 
 namespace fovea {
@@ -24,9 +27,11 @@ struct PoolProblem {
   std::int64_t kernel_h = 2, kernel_w = 2;
   std::int64_t stride_h = 2, stride_w = 2;
   std::int64_t pad_h = 0, pad_w = 0;  // on both sides
+  std::int64_t ceil_mode = 0;         // a window that the image and its padding cut short counts
+  ChannelSlice y_slice = {};          // forward only: where y lies in its port
 
-  std::int64_t out_h() const { return (h + 2 * pad_h - kernel_h) / stride_h + 1; }
-  std::int64_t out_w() const { return (w + 2 * pad_w - kernel_w) / stride_w + 1; }
+  std::int64_t out_h() const { return windows(h, kernel_h, stride_h, pad_h); }
+  std::int64_t out_w() const { return windows(w, kernel_w, stride_w, pad_w); }
   Shape x_shape() const { return {n, h, w, c}; }
   Shape y_shape() const { return {n, out_h(), out_w(), c}; }
   /// Whether an index of the maximum has two bits.
@@ -37,6 +42,14 @@ struct PoolProblem {
   /// check(), and that a tap's number fits a byte.
   void check_max() const;
   bool operator==(const PoolProblem&) const = default;
+
+ private:
+  std::int64_t windows(std::int64_t in, std::int64_t kernel, std::int64_t stride, std::int64_t pad) const {
+    const std::int64_t rest = in + 2 * pad - kernel;
+    if (ceil_mode == 0) return rest / stride + 1;
+    const std::int64_t last = (rest + stride - 1) / stride;
+    return last * stride < in + pad ? last + 1 : last;
+  }
 };
 
 /// Windows that cover the image evenly, whatever its size: torch.nn.functional.adaptive_avg_pool2d. Neighbours overlap
@@ -60,11 +73,11 @@ struct GlobalPoolProblem {
   void check() const;
 };
 
-/// Ports: x, y, indices (u8, indices_shape(); optional).
+/// Ports: x, y (an update where it is a slice), indices (u8, indices_shape(); optional).
 extern const PrimitiveOf<PoolProblem> max_pool_forward;
 /// Ports: indices, dy, dx.
 extern const PrimitiveOf<PoolProblem> max_pool_backward;
-/// Ports: x, y.
+/// Ports: x, y (an update where it is a slice).
 extern const PrimitiveOf<PoolProblem> avg_pool_forward;
 /// Ports: dy, dx.
 extern const PrimitiveOf<PoolProblem> avg_pool_backward;

@@ -17,7 +17,10 @@ namespace {
 
 // What the average of a window is divided by.
 __device__ __forceinline__ int taps_counted(const PoolDims& d, int out_row, int out_column) {
-  if (d.count_include_pad) return d.kernel_h * d.kernel_w;
+  if (d.count_include_pad) {
+    return device_padded_taps(out_row, d.h, d.kernel_h, d.stride_h, d.pad_h) *
+           device_padded_taps(out_column, d.w, d.kernel_w, d.stride_w, d.pad_w);
+  }
   return device_taps(out_row, d.h, d.kernel_h, d.stride_h, d.pad_h).size() *
          device_taps(out_column, d.w, d.kernel_w, d.stride_w, d.pad_w).size();
 }
@@ -51,7 +54,7 @@ __global__ void __launch_bounds__(element_threads, element_blocks_at_once)
       const A taps = A(taps_counted(d, place.row, place.column));
 #pragma unroll
       for (int e = 0; e < N; ++e) sum[e] /= taps;
-      store_as<N>(y + pixel * d.c + channel, sum);
+      store_as<N>(y + pixel * d.y_pitch + channel, sum);
     });
   });
 }
@@ -99,12 +102,12 @@ __global__ void __launch_bounds__(column_threads, column_blocks_at_once)
 }  // namespace
 
 void avg_pool_forward_vector(const PoolProblem& p, Ports ports, Stream stream) {
-  visit_pool_run(p.dtype, p.c, aligned_16({ports[0].data, ports[1].data}), [&](auto zero, auto run) {
+  visit_slice_run(p, aligned_16({ports[0].data, ports[1].data}), [&](auto zero, auto run) {
     using T = decltype(zero);
     const std::int64_t count = p.y_shape().numel();
     simt::launch("avg_pool.forward vector", &avg_pool_forward_kernel<T, run>,
                  element_launch(runs_of<run>(count), stream), ports[0].as<T>(), PoolDims(p), count,
-                 ports[1].as<T>());
+                 p.y_slice.first_of<T>(ports[1]));
   });
 }
 

@@ -126,17 +126,17 @@ void with_index_tiles(const PoolProblem& p, std::uint8_t* indices, F&& f) {
 
 template <bool WithIndices, class T>
 void max_forward_2x2(const PoolProblem& p, const T* x, T* y, const IndexTile& indices) {
-  const std::int64_t out_h = p.out_h(), out_w = p.out_w();
+  const std::int64_t out_h = p.out_h(), out_w = p.out_w(), pitch = p.y_slice.pitch(p.c);
   parallel_for(p.n * out_h, [&](std::int64_t row) {
     const std::int64_t n = row / out_h, oy = row % out_h;
     const T* top = x + (n * p.h + oy * p.stride_h) * p.w * p.c;
     IndexTile mine = indices;
     for (std::int64_t ox = 0; ox < out_w; ++ox) {
       for (std::int64_t c = 0; c < p.c; c += tile) {
-        const std::int64_t out = (row * out_w + ox) * p.c + c;
+        const std::int64_t pixel = row * out_w + ox, out = pixel * p.c + c;
         const T* corner = top + ox * p.stride_w * p.c + c;
         with_width(std::min(tile, p.c - c), [&](auto width) {
-          max_2x2<WithIndices>(corner, corner + p.w * p.c, p.c, width, y + out,
+          max_2x2<WithIndices>(corner, corner + p.w * p.c, p.c, width, y + pixel * pitch + c,
                                WithIndices ? mine.at(out) : nullptr);
           if constexpr (WithIndices) mine.finish(out, width);
         });
@@ -147,19 +147,20 @@ void max_forward_2x2(const PoolProblem& p, const T* x, T* y, const IndexTile& in
 
 template <class T>
 void max_forward_any(const PoolProblem& p, const T* x, T* y, const IndexTile& indices) {
-  const std::int64_t out_h = p.out_h(), out_w = p.out_w();
+  const std::int64_t out_h = p.out_h(), out_w = p.out_w(), pitch = p.y_slice.pitch(p.c);
   parallel_for(p.n * out_h, [&](std::int64_t row) {
     const std::int64_t n = row / out_h, oy = row % out_h;
     const PoolRange rows = taps_of(oy, p.h, p.kernel_h, p.stride_h, p.pad_h);
     IndexTile mine = indices;
     for (std::int64_t ox = 0; ox < out_w; ++ox) {
       const PoolRange columns = taps_of(ox, p.w, p.kernel_w, p.stride_w, p.pad_w);
-      const std::int64_t out = (row * out_w + ox) * p.c;
+      const std::int64_t pixel = row * out_w + ox, out = pixel * p.c;
       const std::int64_t origin =
           ((n * p.h + oy * p.stride_h - p.pad_h) * p.w + ox * p.stride_w - p.pad_w) * p.c;
       for (std::int64_t c = 0; c < p.c; c += tile) {
         with_width(std::min(tile, p.c - c), [&](auto width) {
-          max_window(p, x, origin + c, rows, columns, width, y + out + c, mine ? mine.at(out + c) : nullptr);
+          max_window(p, x, origin + c, rows, columns, width, y + pixel * pitch + c,
+                     mine ? mine.at(out + c) : nullptr);
           mine.finish(out + c, width);
         });
       }
@@ -236,9 +237,7 @@ class RowIndices {
 
 // 1 / the number of taps that the average of window (oy, ox) is over.
 double share_of(const PoolProblem& p, std::int64_t oy, std::int64_t ox) {
-  if (p.count_include_pad) return 1.0 / static_cast<double>(p.kernel_h * p.kernel_w);
-  return 1.0 / static_cast<double>(taps_of(oy, p.h, p.kernel_h, p.stride_h, p.pad_h).size() *
-                                   taps_of(ox, p.w, p.kernel_w, p.stride_w, p.pad_w).size());
+  return 1.0 / static_cast<double>(taps_counted(p, oy, ox));
 }
 
 template <class T, class Width>
@@ -282,10 +281,10 @@ void max_pool_forward_cpu(const PoolProblem& p, Ports ports, Stream) {
   visit_float(p.dtype, [&](auto zero) {
     using T = decltype(zero);
     const T* x = ports[0].as<T>();
-    T* y = ports[1].as<T>();
+    T* y = p.y_slice.first_of<T>(ports[1]);
     std::uint8_t* indices = ports[2].as<std::uint8_t>();
     with_index_tiles(p, indices, [&](const IndexTile& tiles) {
-      if (p.kernel_h != 2 || p.kernel_w != 2 || p.pad_h != 0 || p.pad_w != 0) {
+      if (p.kernel_h != 2 || p.kernel_w != 2 || p.pad_h != 0 || p.pad_w != 0 || p.ceil_mode != 0) {
         max_forward_any(p, x, y, tiles);
       } else if (tiles) {
         max_forward_2x2<true>(p, x, y, tiles);
@@ -321,8 +320,8 @@ void avg_pool_forward_cpu(const PoolProblem& p, Ports ports, Stream) {
   visit_float(p.dtype, [&](auto zero) {
     using T = decltype(zero);
     const T* x = ports[0].as<T>();
-    T* y = ports[1].as<T>();
-    const std::int64_t out_h = p.out_h(), out_w = p.out_w();
+    T* y = p.y_slice.first_of<T>(ports[1]);
+    const std::int64_t out_h = p.out_h(), out_w = p.out_w(), pitch = p.y_slice.pitch(p.c);
     parallel_for(p.n * out_h, [&](std::int64_t row) {
       const std::int64_t n = row / out_h, oy = row % out_h;
       const PoolRange rows = taps_of(oy, p.h, p.kernel_h, p.stride_h, p.pad_h);
@@ -333,7 +332,7 @@ void avg_pool_forward_cpu(const PoolProblem& p, Ports ports, Stream) {
         const T share = static_cast<T>(share_of(p, oy, ox));
         for (std::int64_t c = 0; c < p.c; c += tile) {
           with_width(std::min(tile, p.c - c), [&](auto width) {
-            average_window(p, x, origin + c, rows, columns, share, width, y + (row * out_w + ox) * p.c + c);
+            average_window(p, x, origin + c, rows, columns, share, width, y + (row * out_w + ox) * pitch + c);
           });
         }
       }

@@ -48,7 +48,7 @@ library::Operation& pool(const GlobalPoolProblem& p) {
 }  // namespace
 
 bool avg_pool_forward_cudnn_supports(const PoolProblem& p) {
-  return library::has_dtype(p) && pool(p).is_supported();
+  return library::has_dtype(p) && p.ceil_mode == 0 && p.y_slice.is_whole() && pool(p).is_supported();
 }
 void avg_pool_forward_cudnn(const PoolProblem& p, Ports t, Stream stream) {
   pool(p).run({t[0], t[1]}, stream);

@@ -8,7 +8,7 @@
 namespace fovea::SIMT_WORLD {
 
 struct PoolDims {
-  int h, w, c, out_h, out_w, kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w;
+  int h, w, c, out_h, out_w, kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w, y_pitch;
   bool count_include_pad;
   explicit PoolDims(const PoolProblem& p)
       : h(static_cast<int>(p.h)),
@@ -22,6 +22,7 @@ struct PoolDims {
         stride_w(static_cast<int>(p.stride_w)),
         pad_h(static_cast<int>(p.pad_h)),
         pad_w(static_cast<int>(p.pad_w)),
+        y_pitch(static_cast<int>(p.y_slice.pitch(p.c))),
         count_include_pad(p.count_include_pad != 0) {}
 };
 
@@ -33,6 +34,10 @@ struct DeviceRange {
 __device__ __forceinline__ DeviceRange device_taps(int out, int in, int kernel, int stride, int pad) {
   const int first = out * stride - pad;
   return {max(0, -first), min(kernel, in - first)};
+}
+/// Those inside the image or its padding: padded_taps().
+__device__ __forceinline__ int device_padded_taps(int out, int in, int kernel, int stride, int pad) {
+  return min(kernel, in + 2 * pad - out * stride);
 }
 __device__ __forceinline__ DeviceRange device_windows(int i, int out, int kernel, int stride, int pad) {
   const int at = i + pad;
@@ -86,6 +91,13 @@ void visit_pool_run(Dtype dtype, std::int64_t channels, bool aligned, F&& f) {
       f(zero, std::integral_constant<int, 1>{});
     }
   });
+}
+
+/// Whether the rows of y begin where a run may.
+template <class F>
+void visit_slice_run(const PoolProblem& p, bool aligned, F&& f) {
+  const std::int64_t run = p.dtype == Dtype::bf16 ? pool_run<simt::bf16> : 4;
+  visit_pool_run(p.dtype, p.c, aligned && p.y_slice.begins_at_multiples(p.c, run), std::forward<F>(f));
 }
 
 /// Threads' runs of `count` elements.

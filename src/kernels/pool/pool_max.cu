@@ -104,7 +104,7 @@ __global__ void __launch_bounds__(element_threads, element_blocks_at_once)
       const PixelPlace place(pixel, d.out_h, d.out_w);
       const T* image = x + static_cast<std::int64_t>(place.image) * d.h * d.w * d.c + channel;
       max_of_window<N>(image, d, place.row, place.column, best + e, winner + e);
-      store_as<N>(y + pixel * d.c + channel, best + e);
+      store_as<N>(y + pixel * d.y_pitch + channel, best + e);
     });
     const std::int64_t at = run * elements;
     if (indices != nullptr)
@@ -209,21 +209,21 @@ void backward(const PoolProblem& p, Ports ports, Stream stream) {
 bool supports_pool_vector(const PoolProblem& p) {
   constexpr std::int64_t most = 0x7fffffff;
   const std::int64_t elements = std::max(p.x_shape().numel(), p.y_shape().numel());
-  const std::int64_t reach =
-      std::max({p.h + 2 * p.pad_h, p.w + 2 * p.pad_w, p.c, p.stride_h, p.stride_w, p.kernel_h * p.kernel_w});
+  const std::int64_t reach = std::max({p.h + 2 * p.pad_h, p.w + 2 * p.pad_w, p.y_slice.pitch(p.c), p.stride_h,
+                                       p.stride_w, p.kernel_h * p.kernel_w});
   return elements / p.c <= most && elements / 4 <= most && reach <= most / 2 && runs_here();
 }
 
 void max_pool_forward_vector(const PoolProblem& p, Ports ports, Stream stream) {
   const bool aligned = aligned_16({ports[0].data, ports[1].data, ports[2].data});
-  visit_pool_run(p.dtype, p.c, aligned, [&](auto zero, auto run) {
+  visit_slice_run(p, aligned, [&](auto zero, auto run) {
     using T = decltype(zero);
     const std::int64_t count = p.y_shape().numel();
     simt::launch(
         "max_pool.forward vector",
         p.packs_indices() ? &max_pool_forward_kernel<T, run, true> : &max_pool_forward_kernel<T, run, false>,
-        element_launch(runs_of<run>(count), stream), ports[0].as<T>(), PoolDims(p), count, ports[1].as<T>(),
-        ports[2].as<std::uint8_t>());
+        element_launch(runs_of<run>(count), stream), ports[0].as<T>(), PoolDims(p), count,
+        p.y_slice.first_of<T>(ports[1]), ports[2].as<std::uint8_t>());
   });
 }
 

@@ -40,6 +40,14 @@ struct Entry {
 
 }  // namespace
 
+// Its windows do not reach past the padding, and its images are whole.
+bool avg_pool_forward_onednn_supports(const PoolProblem& p) {
+  return avg_pool_backward_onednn_supports(p) && p.y_slice.is_whole();
+}
+bool avg_pool_backward_onednn_supports(const PoolProblem& p) {
+  return p.dtype == Dtype::f32 && p.ceil_mode == 0;
+}
+
 void avg_pool_forward_onednn(const PoolProblem& p, Ports ports, Stream) {
   static PrimitiveCache<PoolProblem, Entry<dnnl::pooling_forward>> cache;
   const Shapes s = shapes_of(p);

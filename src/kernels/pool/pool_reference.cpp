@@ -10,8 +10,8 @@
 namespace fovea {
 namespace {
 
-// Calls f(offset of y at channel 0, rows of taps, columns of taps, offset of x at tap 0,0 and channel 0; this
-// last lies outside where tap 0,0 does) for every window of image n.
+// Calls f(number of the window, rows of taps, columns of taps, offset of x at tap 0,0 and channel 0, which lies outside
+// where tap 0,0 does) for every window of image n.
 template <class F>
 void for_each_window(const PoolProblem& p, std::int64_t n, F&& f) {
   const std::int64_t out_h = p.out_h(), out_w = p.out_w();
@@ -21,13 +21,13 @@ void for_each_window(const PoolProblem& p, std::int64_t n, F&& f) {
       const PoolRange columns = taps_of(ox, p.w, p.kernel_w, p.stride_w, p.pad_w);
       const std::int64_t origin =
           ((n * p.h + oy * p.stride_h - p.pad_h) * p.w + ox * p.stride_w - p.pad_w) * p.c;
-      f(((n * out_h + oy) * out_w + ox) * p.c, rows, columns, origin);
+      f((n * out_h + oy) * out_w + ox, rows, columns, origin);
     }
   }
 }
 
-double divisor(const PoolProblem& p, const PoolRange& rows, const PoolRange& columns) {
-  return static_cast<double>(p.count_include_pad ? p.kernel_h * p.kernel_w : rows.size() * columns.size());
+double divisor(const PoolProblem& p, std::int64_t window) {
+  return static_cast<double>(taps_counted(p, window / p.out_w() % p.out_h(), window % p.out_w()));
 }
 
 // Gathers what the windows of an image add to its pixels: add(sum, index within the image, value).
@@ -50,11 +50,11 @@ void max_pool_forward_reference(const PoolProblem& p, Ports ports, Stream) {
   visit_float(p.dtype, [&](auto zero) {
     using T = decltype(zero);
     const T* x = ports[0].as<T>();
-    T* y = ports[1].as<T>();
+    T* y = p.y_slice.first_of<T>(ports[1]);
     std::uint8_t* indices = ports[2].as<std::uint8_t>();
     std::vector<std::uint8_t> winners(static_cast<std::size_t>(p.y_shape().numel()));
     parallel_for(p.n, [&](std::int64_t n) {
-      for_each_window(p, n, [&](std::int64_t yo, PoolRange rows, PoolRange columns, std::int64_t origin) {
+      for_each_window(p, n, [&](std::int64_t window, PoolRange rows, PoolRange columns, std::int64_t origin) {
         for (std::int64_t c = 0; c < p.c; ++c) {
           std::int64_t winner = rows.begin * p.kernel_w + columns.begin;
           T best = x[origin + (rows.begin * p.w + columns.begin) * p.c + c];
@@ -67,8 +67,8 @@ void max_pool_forward_reference(const PoolProblem& p, Ports ports, Stream) {
               }
             }
           }
-          y[yo + c] = best;
-          winners[static_cast<std::size_t>(yo + c)] = static_cast<std::uint8_t>(winner);
+          y[window * p.y_slice.pitch(p.c) + c] = best;
+          winners[static_cast<std::size_t>(window * p.c + c)] = static_cast<std::uint8_t>(winner);
         }
       });
     });
@@ -89,16 +89,17 @@ void max_pool_backward_reference(const PoolProblem& p, Ports ports, Stream) {
     T* dx = ports[2].as<T>();
     parallel_for(p.n, [&](std::int64_t n) {
       scatter_image(p, n, dx, [&](auto&& add) {
-        for_each_window(p, n, [&](std::int64_t yo, PoolRange rows, PoolRange columns, std::int64_t origin) {
-          for (std::int64_t r = rows.begin; r < rows.end; ++r) {
-            for (std::int64_t s = columns.begin; s < columns.end; ++s) {
-              for (std::int64_t c = 0; c < p.c; ++c) {
-                if (index_at(p, indices, yo + c) == r * p.kernel_w + s)
-                  add(origin + (r * p.w + s) * p.c + c, double(dy[yo + c]));
-              }
-            }
-          }
-        });
+        for_each_window(p, n,
+                        [&](std::int64_t window, PoolRange rows, PoolRange columns, std::int64_t origin) {
+                          for (std::int64_t r = rows.begin; r < rows.end; ++r) {
+                            for (std::int64_t s = columns.begin; s < columns.end; ++s) {
+                              for (std::int64_t c = 0; c < p.c; ++c) {
+                                if (index_at(p, indices, window * p.c + c) == r * p.kernel_w + s)
+                                  add(origin + (r * p.w + s) * p.c + c, double(dy[window * p.c + c]));
+                              }
+                            }
+                          }
+                        });
       });
     });
   });
@@ -108,9 +109,9 @@ void avg_pool_forward_reference(const PoolProblem& p, Ports ports, Stream) {
   visit_float(p.dtype, [&](auto zero) {
     using T = decltype(zero);
     const T* x = ports[0].as<T>();
-    T* y = ports[1].as<T>();
+    T* y = p.y_slice.first_of<T>(ports[1]);
     parallel_for(p.n, [&](std::int64_t n) {
-      for_each_window(p, n, [&](std::int64_t yo, PoolRange rows, PoolRange columns, std::int64_t origin) {
+      for_each_window(p, n, [&](std::int64_t window, PoolRange rows, PoolRange columns, std::int64_t origin) {
         for (std::int64_t c = 0; c < p.c; ++c) {
           double sum = 0;
           for (std::int64_t r = rows.begin; r < rows.end; ++r) {
@@ -118,7 +119,7 @@ void avg_pool_forward_reference(const PoolProblem& p, Ports ports, Stream) {
               sum += double(x[origin + (r * p.w + s) * p.c + c]);
             }
           }
-          y[yo + c] = static_cast<T>(sum / divisor(p, rows, columns));
+          y[window * p.y_slice.pitch(p.c) + c] = static_cast<T>(sum / divisor(p, window));
         }
       });
     });
@@ -132,15 +133,16 @@ void avg_pool_backward_reference(const PoolProblem& p, Ports ports, Stream) {
     T* dx = ports[1].as<T>();
     parallel_for(p.n, [&](std::int64_t n) {
       scatter_image(p, n, dx, [&](auto&& add) {
-        for_each_window(p, n, [&](std::int64_t yo, PoolRange rows, PoolRange columns, std::int64_t origin) {
-          const double share = 1 / divisor(p, rows, columns);
-          for (std::int64_t r = rows.begin; r < rows.end; ++r) {
-            for (std::int64_t s = columns.begin; s < columns.end; ++s) {
-              for (std::int64_t c = 0; c < p.c; ++c)
-                add(origin + (r * p.w + s) * p.c + c, share * double(dy[yo + c]));
-            }
-          }
-        });
+        for_each_window(p, n,
+                        [&](std::int64_t window, PoolRange rows, PoolRange columns, std::int64_t origin) {
+                          const double share = 1 / divisor(p, window);
+                          for (std::int64_t r = rows.begin; r < rows.end; ++r) {
+                            for (std::int64_t s = columns.begin; s < columns.end; ++s) {
+                              for (std::int64_t c = 0; c < p.c; ++c)
+                                add(origin + (r * p.w + s) * p.c + c, share * double(dy[window * p.c + c]));
+                            }
+                          }
+                        });
       });
     });
   });

@@ -41,6 +41,8 @@ class Storage {
 
   /// Counts in-place changes, so that the engine can tell when a saved tensor was overwritten.
   std::uint32_t version = 0;
+  /// How many of them only filled channels of an image that nothing had been written to before.
+  std::uint32_t filled = 0;
 
  private:
   void* data_ = nullptr;
