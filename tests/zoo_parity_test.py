@@ -5,9 +5,11 @@ off) and inference; in fp32 all gradients as one vector, from torchvision in fp6
 fp32.
 
 With `simt` a whole training step at the model's least size through the hand-written CUDA kernels, on the host executor, in fp64.
+With `curve` the losses of 20 steps on the same data, in fp64.
 
-Usage: zoo_parity_test.py path/to/fovea [simt] [part of a model's name, or all]. Without a name those whose parts no other model
-here has, and of all but the smallest, ResNet18, only the training step in fp64. Exits with 77 where torchvision is not installed.
+Usage: zoo_parity_test.py path/to/fovea [simt|curve] [part of a model's name, or all]. Without a name those whose parts no other
+model here has, and of all but the smallest, ResNet18, only the training step in fp64; the curve of ResNet18. Exits with 77 where
+torchvision is not installed.
 """
 import os
 import subprocess
@@ -33,7 +35,10 @@ MODELS = [("vgg11", 64, 2), ("vgg11_bn", 40, 2), ("vgg13", 32, 2), ("vgg13_bn", 
           ("densenet161", 64, 2), ("convnext_tiny", 40, 2), ("inception_v3", 91, 2), ("inception_v3", 299, 2)]
 AUXILIARY_SIDE = 299  # from which Inception's auxiliary head has a pixel; fovea leaves it out below, where torchvision fails
 USUAL = ("vgg11_bn", "resnet18", "resnet50", "densenet161", "convnext_tiny", "inception_v3")
-USUAL_SIMT = ("vgg11_bn", "resnet18", "convnext_tiny")
+USUAL_SIMT = ("resnet18", "convnext_tiny")
+USUAL_CURVE = ("resnet18",)
+STEPS, STEP_SIZE = 20, 0.001
+CURVE_TOLERANCE = 1e-6  # differences of rounding grow with every step
 LEAST, LEAST_OF = 32, {"inception_v3": 75}  # side of an image
 
 
@@ -104,6 +109,41 @@ def run_fovea(fovea, folder, name, weights, arrays, train, dtype, flags=()):
     return safetensors_io.load(path["Y"])
 
 
+def curve_of_torchvision(model, weights, arrays):
+    """The losses of STEPS steps of SGD with momentum 0.9, as `fovea probe --steps` takes them."""
+    run_torchvision(model, weights, arrays, True)  # sets the model up
+    optimizer = torch.optim.SGD(model.parameters(), lr=STEP_SIZE, momentum=0.9)
+    image, label = torch.from_numpy(arrays["image"]).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(arrays["label"])
+    small = min(image.shape[2:]) < AUXILIARY_SIDE and hasattr(model, "AuxLogits")
+    if small:
+        model.AuxLogits, model.aux_logits = None, False
+    losses = []
+    for _ in range(STEPS):
+        optimizer.zero_grad(set_to_none=True)
+        out = model(image)
+        loss = F.cross_entropy(out[0] if isinstance(out, tuple) else out, label)
+        if isinstance(out, tuple):
+            loss = loss + 0.4 * F.cross_entropy(out[1], label)
+        loss.backward()
+        losses.append(loss.item())
+        optimizer.step()
+    return np.array(losses)
+
+
+def check_curve(fovea, folder, name):
+    torch.manual_seed(1)
+    model, rng = make(name), np.random.default_rng(4)
+    size, n = LEAST_OF.get(name, LEAST), 4
+    weights = parity_test.floating(weights_of(model, rng), "f4")
+    arrays = {"image": rng.standard_normal((n, size, size, 3)), "label": rng.integers(0, CLASSES, n)}
+    wanted = curve_of_torchvision(model, parity_test.floating(weights, "f8"), arrays)
+    flags = ["--steps", str(STEPS), "--step-size", str(STEP_SIZE)]
+    got = run_fovea(fovea, folder, name, weights, arrays, True, "f64", flags)["losses"]
+    off = np.abs(got - wanted).max() / np.abs(wanted).max()
+    text = "losses %.4f to %.4f, off by at most %.1e" % (wanted[0], wanted[-1], off)
+    return bool(got.shape == wanted.shape and off <= CURVE_TOLERANCE and wanted[-1] < wanted[0]), text
+
+
 def check_names(fovea, folder, name, model):
     path = os.path.join(folder, "start.safetensors")
     subprocess.run([fovea, "probe", "--model", name, "--seed", "1", "--save-weights", path], check=True)
@@ -156,19 +196,20 @@ def main():
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     fovea, arguments = os.path.abspath(sys.argv[1]), sys.argv[2:]
-    simt = arguments[:1] == ["simt"]
-    only = arguments[simt] if len(arguments) > simt else ""
+    mode = arguments.pop(0) if arguments[:1] in (["simt"], ["curve"]) else ""
+    only = arguments[0] if arguments else ""
+    usual = {"simt": USUAL_SIMT, "curve": USUAL_CURVE, "": USUAL}[mode]
     torch.set_num_threads(min(2, os.cpu_count() or 1))
     ran = failed = 0
     for name, size, n in MODELS:
-        if name not in (USUAL_SIMT if simt else USUAL) if not only else only not in (name, "all") and only not in name:
+        if name not in usual if not only else only not in (name, "all") and only not in name:
             continue
-        if (simt or only != "all") and size >= AUXILIARY_SIDE:
+        if (mode or only != "all") and size >= AUXILIARY_SIDE:
             continue
         start, ran = time.time(), ran + 1
         with parity_test.scratch_folder() as folder:
-            if simt:
-                good, text = check_simt(fovea, folder, name)
+            if mode:
+                good, text = (check_simt if mode == "simt" else check_curve)(fovea, folder, name)
             else:
                 good, text = check(fovea, folder, name, size, n, briefly=not only and name != "resnet18")
         failed += not good
