@@ -4,8 +4,10 @@ gradient and every updated buffer in fp64 to 1e-9 of the tensor's largest value,
 off) and inference; in fp32 all gradients as one vector, from torchvision in fp64 at most twice as far as torchvision's own in
 fp32.
 
-Usage: zoo_parity_test.py path/to/fovea [part of a model's name, or all]. Without one those whose parts no other model here
-has, and of all but the smallest, ResNet18, only the training step in fp64. Exits with 77 where torchvision is not installed.
+With `simt` a whole training step at the model's least size through the hand-written CUDA kernels, on the host executor, in fp64.
+
+Usage: zoo_parity_test.py path/to/fovea [simt] [part of a model's name, or all]. Without a name those whose parts no other model
+here has, and of all but the smallest, ResNet18, only the training step in fp64. Exits with 77 where torchvision is not installed.
 """
 import os
 import subprocess
@@ -30,6 +32,8 @@ CLASSES = 3
 MODELS = [("vgg11", 64, 2), ("vgg11_bn", 40, 2), ("vgg13", 32, 2), ("vgg13_bn", 32, 2), ("resnet18", 64, 3), ("resnet50", 40, 3),
           ("convnext_tiny", 40, 2)]
 USUAL = ("vgg11_bn", "resnet18", "resnet50", "convnext_tiny")
+USUAL_SIMT = ("vgg11_bn", "resnet18", "convnext_tiny")
+LEAST, LEAST_OF = 32, {"inception_v3": 75}  # side of an image
 
 
 def make(name):
@@ -79,12 +83,12 @@ def run_torchvision(model, weights, arrays, train):
     return out
 
 
-def run_fovea(fovea, folder, name, weights, arrays, train, dtype):
+def run_fovea(fovea, folder, name, weights, arrays, train, dtype, flags=()):
     path = {key: os.path.join(folder, key + ".safetensors") for key in "WXY"}
     safetensors_io.save(path["W"], weights)
     safetensors_io.save(path["X"], arrays)
-    flags = ["--weights", path["W"], "--input", path["X"], "--output", path["Y"], "--dtype", dtype]
-    subprocess.run([fovea, "probe", "--model", name] + flags + ["--train"] * train, check=True)
+    given = ["--weights", path["W"], "--input", path["X"], "--output", path["Y"], "--dtype", dtype]
+    subprocess.run([fovea, "probe", "--model", name, *given, *["--train"] * train, *flags], check=True)
     return safetensors_io.load(path["Y"])
 
 
@@ -94,6 +98,19 @@ def check_names(fovea, folder, name, model):
     got = {k: a.shape for k, a in safetensors_io.load(path).items()}
     wanted = {k: tuple(v.shape) for k, v in model.state_dict().items()}
     return sorted(k for k in set(got) | set(wanted) if got.get(k) != wanted.get(k))
+
+
+def check_simt(fovea, folder, name):
+    """A whole training step through the hand-written CUDA kernels, on the host executor, in fp64."""
+    torch.manual_seed(1)
+    model, rng = make(name), np.random.default_rng(4)
+    size, n = LEAST_OF.get(name, LEAST), 4  # batch norm of a pixel from each of two images would be all rounding
+    weights = parity_test.floating(weights_of(model, rng), "f4")
+    arrays = {"image": rng.standard_normal((n, size, size, 3)), "label": rng.integers(0, CLASSES, n)}
+    exact = run_torchvision(model, parity_test.floating(weights, "f8"), arrays, True)
+    got = run_fovea(fovea, folder, name, weights, arrays, True, "f64", ["--backend", "simt"])
+    worst, where = parity_test.worst_difference(got, exact)
+    return bool(worst <= parity_test.TOLERANCE), "simt train worst %.1e at %s" % (worst, where)
 
 
 def check(fovea, folder, name, size, n, briefly):
@@ -126,17 +143,22 @@ def check(fovea, folder, name, size, n, briefly):
 def main():
     if len(sys.argv) < 2:
         sys.exit(__doc__)
-    fovea, only = os.path.abspath(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else ""
+    fovea, arguments = os.path.abspath(sys.argv[1]), sys.argv[2:]
+    simt = arguments[:1] == ["simt"]
+    only = arguments[simt] if len(arguments) > simt else ""
     torch.set_num_threads(min(2, os.cpu_count() or 1))
     ran = failed = 0
     for name, size, n in MODELS:
-        if name not in USUAL if not only else only not in (name, "all") and only not in name:
+        if name not in (USUAL_SIMT if simt else USUAL) if not only else only not in (name, "all") and only not in name:
             continue
         start, ran = time.time(), ran + 1
         with parity_test.scratch_folder() as folder:
-            good, text = check(fovea, folder, name, size, n, briefly=not only and name != "resnet18")
+            if simt:
+                good, text = check_simt(fovea, folder, name)
+            else:
+                good, text = check(fovea, folder, name, size, n, briefly=not only and name != "resnet18")
         failed += not good
-        print("%s %-10s %5.1f s  %s" % ("ok    " if good else "FAILED", name, time.time() - start, text), flush=True)
+        print("%s %-13s %5.1f s  %s" % ("ok    " if good else "FAILED", name, time.time() - start, text), flush=True)
     print("%d models, %d failed" % (ran, failed))
     sys.exit(1 if failed or not ran else 0)
 
