@@ -2,9 +2,9 @@
 onnxruntime, for every model of the zoo and every kind of HM-VGG, at several batch sizes; and every form of every primitive
 that exchange_test writes. Then what the files say of themselves, `--safetensors`, and what is refused.
 
-Usage: export_test.py path/to/fovea path/to/exchange_test [all]. Without `all` one VGG stands for the others. onnxruntime is that of this Python, or of the environment that
-`script/bootstrap --onnxruntime` makes; without it only what needs none is tested, the rest counted as skipped, and the exit
-code 77.
+Usage: export_test.py path/to/fovea path/to/exchange_test [all]. Without `all` one VGG stands for the others. onnxruntime is
+that of this Python, or of the environment that `script/bootstrap --onnxruntime` makes; without it only what needs none is
+tested, the rest counted as skipped, and the exit code 77.
 """
 import glob
 import json
@@ -30,7 +30,7 @@ except ImportError:
 
 sys.path.insert(0, os.path.join(HERE, "twin"))
 FOVEA, CASES = (os.path.abspath(path) for path in sys.argv[1:3])
-TOLERANCE = 1e-5  # of the largest value; sums in f32 in another order
+TOLERANCE = 2e-5  # of the largest value: sums in f32 in another order; most are below 3e-6
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 CHANNELS = {"fundus": 3, "oct": 3, "vf": 1, "image": 3}
 needs_onnxruntime = unittest.skipIf(onnxruntime is None, "onnxruntime is not installed: script/bootstrap --onnxruntime")
