@@ -169,8 +169,8 @@ TEST_F(Choice, AKernelThatThrowsLeavesTheTraceAsItWas) {
   } depths;
   TraceSink* before = set_trace_sink(&depths);
   selection().prefer(Backend::simt);
-  const Tensor x = Tensor::zeros(Shape{4});
-  const Tensor column = Tensor::zeros(Shape{1, 1});
+  const Tensor x = Tensor::zeros({4}, Dtype::f32);
+  const Tensor column = Tensor::zeros(Shape{1, 1}, Dtype::f32);
   EXPECT_THROW(dispatch(failing, {.count = 1}, {column.view(), column.clone().view()}), Error);
   selection().clear();
   relu(x);
