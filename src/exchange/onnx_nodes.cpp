@@ -42,7 +42,7 @@ void conv2d(OnnxStep& s) {
                                 {"pads", Ints{p.pad_h, p.pad_w, p.pad_h, p.pad_w}},
                                 {"dilations", Ints{p.dilation_h, p.dilation_w}},
                                 {"group", p.groups}});
-  s.set(3, relu_where(p.relu, y, s), p.y_shape());
+  s.set(3, relu_where(p.relu, y, s), p.y_shape(), p.y_slice);
 }
 
 // gamma, beta, mean and variance are the four ports from `first` on.
@@ -55,8 +55,8 @@ std::string normalised(const std::string& x, std::size_t first, std::int64_t cha
 
 void batch_norm(OnnxStep& s) {
   const auto& p = s.problem<BatchNormProblem>();
-  const OnnxValue x = s.rows(0, p.channels);
-  s.set(5, relu_where(p.relu, normalised(x.name, 1, p.channels, p.eps, s), s), x.shape);
+  const OnnxValue x = s.rows(0, p.channels, p.x_slice);
+  s.set(5, relu_where(p.relu, normalised(x.name, 1, p.channels, p.eps, s), s), x.shape, p.y_slice);
 }
 
 // Over the last dimension of the file too: an image goes through N,H,W,C.
@@ -100,7 +100,7 @@ void max_pool(OnnxStep& s) {
   const Window w = window_of(p);
   const std::string x = s.value(0, p.x_shape()).name;
   s.set(1, s.node("MaxPool", {x}, {{"kernel_shape", w.kernel}, {"strides", w.strides}, {"pads", w.pads}}),
-        p.y_shape());
+        p.y_shape(), p.y_slice);
 }
 
 void avg_pool(OnnxStep& s) {
@@ -119,7 +119,7 @@ void avg_pool(OnnxStep& s) {
                 {"strides", w.strides},
                 {"pads", w.pads},
                 {"count_include_pad", std::int64_t{count}}}),
-        p.y_shape());
+        p.y_shape(), p.y_slice);
 }
 
 // Row i is the mean over what output i covers: floor(i size / out) to ceil((i+1) size / out).

@@ -15,16 +15,33 @@ namespace fovea {
 namespace {
 
 // FNV-1a, eight bytes at a time.
-std::uint64_t hash_of(const View& view) {
-  const auto* bytes = static_cast<const unsigned char*>(view.data);
-  std::uint64_t hash = 14695981039346656037u;
-  for (std::int64_t i = 0; i < view.bytes(); i += 8) {
+std::uint64_t hash_of(const unsigned char* bytes, std::int64_t count, std::uint64_t hash) {
+  for (std::int64_t i = 0; i < count; i += 8) {
     std::uint64_t word = 0;
-    std::memcpy(&word, bytes + i, static_cast<std::size_t>(std::min<std::int64_t>(8, view.bytes() - i)));
+    std::memcpy(&word, bytes + i, static_cast<std::size_t>(std::min<std::int64_t>(8, count - i)));
     hash = (hash ^ word) * 1099511628211u;
     hash ^= hash >> 29;
   }
   return hash;
+}
+
+// Of `channels` of an image of `total`, from `begin` on.
+std::uint64_t hash_of(const View& view, std::int64_t begin, std::int64_t channels, std::int64_t total) {
+  constexpr std::uint64_t basis = 14695981039346656037u;
+  const auto* bytes = static_cast<const unsigned char*>(view.data);
+  const std::int64_t size = size_of(view.dtype);
+  if (channels == total) return hash_of(bytes, view.bytes(), basis);
+  std::uint64_t hash = basis;
+  for (std::int64_t at = begin; at < view.numel(); at += total)
+    hash = hash_of(bytes + at * size, channels * size, hash);
+  return hash;
+}
+
+std::int64_t channels_of(const Shape& shape) { return shape.rank() == 0 ? 1 : shape[-1]; }
+
+Shape with_channels(Shape shape, std::int64_t channels) {
+  if (shape.rank() > 0) shape[-1] = channels;
+  return shape;
 }
 
 bool is_image(const Shape& shape) { return shape.rank() == 4; }
@@ -53,17 +70,67 @@ OnnxTrace::~OnnxTrace() { set_trace_sink(before_); }
 
 void OnnxTrace::add_input(const std::string& name, const Tensor& tensor) {
   graph_.add_input(name, tensor.shape());
-  written_[tensor.view().data] = {{name, tensor.shape()}, hash_of(tensor.view())};
+  write(tensor.view(), name, tensor.shape(), {});
 }
 
-const OnnxValue* OnnxTrace::find(const View& view) const {
+OnnxTrace::Written* OnnxTrace::written_at(const View& view) {
   const auto found = written_.find(view.data);
-  if (found == written_.end() || found->second.value.shape.numel() != view.numel()) return nullptr;
-  return found->second.bytes == hash_of(view) ? &found->second.value : nullptr;
+  return found == written_.end() || found->second.shape.numel() != view.numel() ? nullptr : &found->second;
+}
+
+bool OnnxTrace::holds_value(const View& view) {
+  const Written* written = written_at(view);
+  if (written == nullptr) return false;
+  const std::int64_t total = channels_of(written->shape);
+  return std::all_of(written->parts.begin(), written->parts.end(), [&](const Part& part) {
+    return part.bytes == hash_of(view, part.begin, part.channels, total);
+  });
+}
+
+std::optional<OnnxValue> OnnxTrace::find(const View& view, const ChannelSlice& slice, std::int64_t channels) {
+  Written* written = written_at(view);
+  if (written == nullptr) return {};
+  std::vector<Part>& parts = written->parts;
+  const std::int64_t total = channels_of(written->shape);
+  const std::int64_t begin = slice.begin, end = slice.is_whole() ? total : begin + channels;
+  const auto first =
+      std::find_if(parts.begin(), parts.end(), [&](const Part& p) { return p.begin >= begin; });
+  auto last = first;
+  std::vector<std::string> names;
+  std::int64_t at = begin;
+  for (; last != parts.end() && at < end && last->begin == at; ++last) {
+    if (last->bytes != hash_of(view, last->begin, last->channels, total)) return {};
+    names.push_back(last->name);
+    at += last->channels;
+  }
+  if (at != end) return {};
+  if (names.size() > 1) {
+    const std::string whole = graph_.node("Concat", names, {{"axis", std::int64_t{1}}});
+    *first = {begin, end - begin, whole, hash_of(view, begin, end - begin, total)};
+    parts.erase(first + 1, last);
+    names = {whole};
+  }
+  return OnnxValue{names.front(), with_channels(written->shape, end - begin)};
+}
+
+void OnnxTrace::write(const View& view, const std::string& name, const Shape& own,
+                      const ChannelSlice& slice) {
+  const std::int64_t channels = channels_of(own);
+  const Shape whole = slice.is_whole() ? own : slice.shape_of(own);
+  const Part part{slice.begin, channels, name, hash_of(view, slice.begin, channels, slice.pitch(channels))};
+  Written& written = written_[view.data];
+  if (slice.is_whole() || written.shape != whole) written = {whole, {}};
+  std::erase_if(written.parts, [&](const Part& old) {
+    return (old.begin < part.begin + channels && part.begin < old.begin + old.channels) ||
+           old.bytes != hash_of(view, old.begin, old.channels, slice.total);
+  });
+  const auto behind = std::find_if(written.parts.begin(), written.parts.end(),
+                                   [&](const Part& old) { return old.begin > part.begin; });
+  written.parts.insert(behind, part);
 }
 
 std::string OnnxTrace::output(const Tensor& tensor) {
-  if (const OnnxValue* value = find(tensor.view())) return reshaped(*value, tensor.shape()).name;
+  if (const auto value = find(tensor.view())) return reshaped(*value, tensor.shape()).name;
   fail("the result of the forward pass is not what a primitive wrote, so it has no place in an ONNX file");
 }
 
@@ -100,18 +167,16 @@ void OnnxStep::refuse(const std::string& what) const {
   fail(fmt::format("{} cannot be written as ONNX: {}", event_.primitive->name, what));
 }
 
-OnnxValue OnnxStep::value(std::size_t port) const {
-  if (const OnnxValue* value = trace_.find(event_.ports[port])) return *value;
+OnnxValue OnnxStep::value(std::size_t port, const ChannelSlice& slice, std::int64_t channels) {
+  if (const auto value = trace_.find(event_.ports[port], slice, channels)) return *value;
   refuse(fmt::format("its port '{}' holds neither an input of the model nor what a primitive wrote",
                      port_name(port)));
 }
 
-OnnxValue OnnxStep::rows(std::size_t port, std::int64_t channels) {
-  const OnnxValue x = value(port);
+OnnxValue OnnxStep::rows(std::size_t port, std::int64_t channels, const ChannelSlice& slice) {
+  const OnnxValue x = value(port, slice, channels);
   return x.shape[-1] == channels ? x : trace_.reshaped(x, {x.shape.numel() / channels, channels});
 }
-
-bool OnnxStep::holds_value(std::size_t port) const { return trace_.find(event_.ports[port]) != nullptr; }
 
 std::string OnnxStep::stored(std::size_t port, const std::string& name, const Tensor& tensor,
                              const Shape& shape, Layout layout) {
@@ -150,10 +215,6 @@ std::string OnnxStep::scalar(double value) {
   std::string& known = trace_.constants_[{nullptr, Layout::plain, fmt::format("{}", value)}];
   if (known.empty()) known = trace_.graph_.constant("scalar", Tensor::scalar(value, Dtype::f32), {});
   return known;
-}
-
-void OnnxStep::set(std::size_t port, const std::string& name, const Shape& shape) {
-  trace_.written_[event_.ports[port].data] = {{name, shape}, hash_of(event_.ports[port])};
 }
 
 }  // namespace fovea

@@ -4,12 +4,14 @@
 #include <cstdint>
 #include <initializer_list>
 #include <map>
+#include <optional>
 #include <string>
 #include <tuple>
 #include <utility>
 #include <vector>
 
 #include "exchange/onnx_graph.hpp"
+#include "kernels/runtime/channel_slice.hpp"
 #include "kernels/runtime/trace.hpp"
 #include "nn/module.hpp"
 
@@ -36,12 +38,24 @@ class OnnxTrace : public TraceSink {
 
  private:
   friend class OnnxStep;
-  struct Written {
-    OnnxValue value;
+  /// Channels that one primitive wrote.
+  struct Part {
+    std::int64_t begin, channels;
+    std::string name;
     std::uint64_t bytes;  // a hash of them
   };
-  /// Null where the bytes there are not those that a primitive wrote.
-  const OnnxValue* find(const View& view) const;
+  struct Written {
+    Shape shape;
+    std::vector<Part> parts;  // in order; of anything but an image written in slices there is one
+  };
+  /// Where something with so many elements was written; null where nothing was.
+  Written* written_at(const View& view);
+  bool holds_value(const View& view);
+  /// Nothing where the bytes there are not those that primitives wrote. Channels of several parts are concatenated by a
+  /// node, which is one part from then on.
+  std::optional<OnnxValue> find(const View& view, const ChannelSlice& slice = {}, std::int64_t channels = 0);
+  /// `own` is the slice's shape. What is left of an older image at this place, or under the slice, is forgotten.
+  void write(const View& view, const std::string& name, const Shape& own, const ChannelSlice& slice);
   /// Under another shape, by nodes where the file's order needs any.
   OnnxValue reshaped(const OnnxValue& value, const Shape& shape);
 
@@ -65,12 +79,12 @@ class OnnxStep {
   bool has(std::size_t port) const { return bool(event_.ports[port]); }
 
   /// What an input port holds, in the shape it was made with, or in another.
-  OnnxValue value(std::size_t port) const;
+  OnnxValue value(std::size_t port, const ChannelSlice& slice = {}, std::int64_t channels = 0);
   OnnxValue value(std::size_t port, const Shape& shape) { return trace_.reshaped(value(port), shape); }
   /// The same where the primitive sees rows of so many channels: an image whose pixels they are stays one.
-  OnnxValue rows(std::size_t port, std::int64_t channels);
+  OnnxValue rows(std::size_t port, std::int64_t channels, const ChannelSlice& slice = {});
   /// Whether an input port holds a value, rather than a parameter or a constant.
-  bool holds_value(std::size_t port) const;
+  bool holds_value(std::size_t port) const { return trace_.holds_value(event_.ports[port]); }
   /// A parameter of the model as a constant of the file: `shape` is how it lies here, `layout` how it goes into the file.
   std::string parameter(std::size_t port, const Shape& shape, Layout layout = Layout::plain);
   /// The same, or what no module and no primitive owns: a constant of the model's code.
@@ -86,8 +100,10 @@ class OnnxStep {
                    std::initializer_list<std::pair<const char*, OnnxAttribute>> attributes = {}) {
     return trace_.graph_.node(op, inputs, attributes);
   }
-  /// What the primitive wrote to an output port.
-  void set(std::size_t port, const std::string& name, const Shape& shape);
+  /// What the primitive wrote to an output port, or to channels of the image there.
+  void set(std::size_t port, const std::string& name, const Shape& shape, const ChannelSlice& slice = {}) {
+    trace_.write(event_.ports[port], name, shape, slice);
+  }
   /// Error that names the primitive.
   [[noreturn]] void refuse(const std::string& what) const;
 
