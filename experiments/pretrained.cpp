@@ -68,6 +68,10 @@ LoadReport load_pretrained(const std::string& path, Model& model) {
     report = load_backbone(file, model);
   } else {
     report = load_weights(path, model, false, model.config().classes);
+    if (2 * report.loaded.size() < state.size()) {  // by chance, as names like 'fc.bias' are
+      fail(fmt::format("{}: of the {} tensors of {} only {} are in it, so it is another model's\n{}", path,
+                       state.size(), model.config().name, report.loaded.size(), report.text()));
+    }
   }
   if (report.loaded.empty()) {
     fail(fmt::format("{}: nothing in it fits the model; its first name is '{}', the model's '{}'", path,

@@ -297,6 +297,12 @@ class ProgramTest(unittest.TestCase):
         self.assertRegex(result.stderr, r"^fovea: [^\n]+; use --device cpu\n$")
         self.assertFalse(os.path.exists(self.path("on_device")))
 
+    def test_weights_of_another_model(self):
+        weights = self.path("eighteen.safetensors")
+        self.expect(0, "probe", "--model", "resnet18", "--save-weights", weights)
+        self.expect(1, "train", "--data", self.data, "--model", "inception_v3", "--image-size", "75", "--epochs", "1", "--weights", weights,
+                    "--output", self.path("another"), says="so it is another model's")
+
     def test_weights_of_another_number_of_classes(self):
         weights, model = self.path("seven.safetensors"), ["--model", "resnet18"]
         self.expect(0, "probe", *model, "--set", "classes=7", "--save-weights", weights)

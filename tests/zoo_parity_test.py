@@ -35,7 +35,7 @@ MODELS = [("vgg11", 64, 2), ("vgg11_bn", 40, 2), ("vgg13", 32, 2), ("vgg13_bn", 
           ("densenet161", 64, 2), ("convnext_tiny", 40, 2), ("inception_v3", 91, 2), ("inception_v3", 299, 2)]
 AUXILIARY_SIDE = 299  # from which Inception's auxiliary head has a pixel; fovea leaves it out below, where torchvision fails
 USUAL = ("vgg11_bn", "resnet18", "resnet50", "densenet161", "convnext_tiny", "inception_v3")
-USUAL_SIMT = ("resnet18", "convnext_tiny")
+USUAL_SIMT = ("resnet18", "densenet161", "convnext_tiny", "inception_v3")
 USUAL_CURVE = ("resnet18",)
 STEPS, STEP_SIZE = 20, 0.001
 CURVE_TOLERANCE = 1e-6  # differences of rounding grow with every step
