@@ -26,7 +26,8 @@ def model_step(args):
         model = hm_vgg.HMVGG(modalities=("fundus",))
     else:
         import torchvision
-        model = getattr(torchvision.models, args.what)(num_classes=3)
+        keys = {"init_weights": False} if args.what == "inception_v3" else {}  # its own start takes long
+        model = getattr(torchvision.models, args.what)(num_classes=3, **keys)
     model = model.to(memory_format=torch.channels_last).train()
     image = torch.randn(args.batch, 3, args.size, args.size).contiguous(memory_format=torch.channels_last)
     labels = torch.arange(args.batch) % 3
@@ -35,7 +36,12 @@ def model_step(args):
 
     def step():
         optimizer.zero_grad()
-        F.cross_entropy(forward({"fundus": image} if twin else image), labels).backward()
+        out = forward({"fundus": image} if twin else image)
+        if isinstance(out, tuple):  # an auxiliary head, whose loss counts 0.4
+            loss = F.cross_entropy(out[0], labels) + 0.4 * F.cross_entropy(out[1], labels)
+        else:
+            loss = F.cross_entropy(out, labels)
+        loss.backward()
         optimizer.step()
 
     return step

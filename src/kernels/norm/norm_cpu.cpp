@@ -370,7 +370,9 @@ void batch_norm_forward_training_cpu(const BatchNormProblem& p, Ports ports, Str
     T *running_mean = ports[3].as<T>(), *running_var = ports[4].as<T>();
     T *mean = ports[6].as<T>(), *invstd_out = ports[7].as<T>();
     const Parts parts(p);
-    const Moments moments = moments_of(p, parts, x);
+    BatchNormProblem of_x = p;  // rows of x alone may lie side by side
+    of_x.y_slice = {};
+    const Moments moments = moments_of(of_x, Parts(of_x), x);
     const double rows = static_cast<double>(p.rows), keep = 1 - p.momentum;
     std::vector<double> invstd(size(p.channels));
     for (std::int64_t c = 0; c < p.channels; ++c) {
