@@ -208,11 +208,13 @@ TEST(ImageLinear, IsLinearOfReshapedTensors) {
     return std::vector{y.to_doubles(), x.grad().to_doubles(), w.grad().to_doubles(), b.grad().to_doubles()};
   };
   for (const Activation activation : {Activation::none, Activation::relu}) {
-    EXPECT_EQ(run([&] { return layer.forward(x, activation); }),
-              run([&] { return linear(reshape(x, {7, 24}), reshape(w, {5, 24}), b, activation); }));
+    EXPECT_EQ(run([&] { return layer.forward(x, activation); }), run([&] {
+                return linear(reshape(x, {7, 24}), reshape(w, {5, 24}), b, activation);
+              }));
   }
-  EXPECT_NE(message_of([&] { layer.forward(cases::random_tensor({7, 3, 2, 4}, 1)); })
-                .find("x of N,H,W,C and w of out,H,W,C, got 7x3x2x4 and 5x2x3x4"),
+  EXPECT_NE(message_of([&] {
+              layer.forward(cases::random_tensor({7, 3, 2, 4}, 1));
+            }).find("x of N,H,W,C and w of out,H,W,C, got 7x3x2x4 and 5x2x3x4"),
             std::string::npos);
 }
 
@@ -306,6 +308,27 @@ TEST(State, ConvertsBetweenSingleAndDouble) {
   save_weights(dir.file("b"), b);
   load_weights(dir.file("b"), c, true);
   EXPECT_EQ(values_of(a), values_of(c));
+}
+
+TEST(State, FindsDenseLayersUnderTheirLegacyNames) {
+  struct DenseLayer : Module {
+    BatchNorm2d norm1{3, Dtype::f32};
+    Conv2d conv2{{.in = 3, .out = 2, .kernel_h = 1, .kernel_w = 1, .bias = false}, Dtype::f32};
+    explicit DenseLayer(bool legacy) {
+      add_module(legacy ? "denselayer1.norm.1" : "denselayer1.norm1", norm1);
+      add_module(legacy ? "denselayer1.conv.2" : "denselayer1.conv2", conv2);
+    }
+  };
+  const TempDir dir;
+  DenseLayer old(true), now(false);
+  old.initialise(1);
+  now.initialise(2);
+  Tensor mean = old.norm1.running_mean();
+  mean.fill(0.25);
+  save_weights(dir.file("w"), old);
+  EXPECT_TRUE(load_weights(dir.file("w"), now, true).exact());
+  EXPECT_EQ(now.norm1.running_mean().to_doubles(), mean.to_doubles());
+  EXPECT_EQ(now.conv2.weight().to_doubles(), old.conv2.weight().to_doubles());
 }
 
 TEST(State, StrictListsEverythingAndChangesNothing) {

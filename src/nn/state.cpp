@@ -77,6 +77,24 @@ std::string line(const char* what, const std::vector<std::string>& names) {
   return names.empty() ? "" : fmt::format("{} ({}): {}\n", what, names.size(), fmt::join(names, ", "));
 }
 
+/// What torchvision's own DenseNet weights call a tensor of a dense layer: norm.1 for norm1. Empty for others.
+std::string legacy_name(const std::string& name) {
+  const std::size_t layer = name.find("denselayer");
+  if (layer == std::string::npos) return {};
+  for (const std::string_view part : {".norm1.", ".conv1.", ".norm2.", ".conv2."}) {
+    const std::size_t at = name.find(part, layer);
+    if (at != std::string::npos) return std::string(name).insert(at + part.size() - 2, 1, '.');
+  }
+  return {};
+}
+
+const SafetensorsEntry* entry_for(const SafetensorsFile& file, const NamedTensor& named) {
+  const SafetensorsEntry* entry = file.find(named.name);
+  if (entry != nullptr) return entry;
+  const std::string legacy = legacy_name(named.name);
+  return legacy.empty() ? nullptr : file.find(legacy);
+}
+
 }  // namespace
 
 std::string LoadReport::text() const {
@@ -97,10 +115,11 @@ LoadReport load_weights(const std::string& path, Module& module, bool strict) {
   const SafetensorsFile file = SafetensorsFile::open(path);
   LoadReport report;
   std::vector<NamedTensor> wanted;
+  std::vector<const SafetensorsEntry*> found;
   std::set<std::string> known;
   for (const NamedTensor& named : module.state()) {
-    known.insert(named.name);
-    const SafetensorsEntry* entry = file.find(named.name);
+    const SafetensorsEntry* entry = entry_for(file, named);
+    known.insert(entry ? entry->name : named.name);
     if (!entry) {
       report.missing.push_back(named.name);
     } else if (std::string what = misfit(*entry, named); !what.empty()) {
@@ -108,6 +127,7 @@ LoadReport load_weights(const std::string& path, Module& module, bool strict) {
     } else {
       report.loaded.push_back(named.name);
       wanted.push_back(named);
+      found.push_back(entry);
     }
   }
   for (const SafetensorsEntry& entry : file.entries()) {
@@ -118,7 +138,7 @@ LoadReport load_weights(const std::string& path, Module& module, bool strict) {
                      report.text()));
   }
   std::vector<Tensor> values;
-  for (const NamedTensor& named : wanted) values.push_back(values_of(file.at(named.name), named));
+  for (std::size_t i = 0; i < wanted.size(); ++i) values.push_back(values_of(*found[i], wanted[i]));
   for (std::size_t i = 0; i < wanted.size(); ++i) wanted[i].tensor.copy_from(values[i]);
   return report;
 }

@@ -21,7 +21,8 @@ struct LoadReport {
 };
 
 /// Loads every tensor that fits (converted to the module's dtype). With `strict`, anything missing, extra or
-/// misshapen is an Error that lists them all and nothing is changed.
+/// misshapen is an Error that lists them all and nothing is changed. Tensors of a dense layer are also found under the
+/// names that torchvision's own DenseNet weights have (norm.1 for norm1).
 LoadReport load_weights(const std::string& path, Module& module, bool strict);
 
 }  // namespace fovea
