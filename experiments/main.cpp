@@ -28,6 +28,7 @@ constexpr std::array commands{
     Command{"evaluate", "metrics of a trained run, with intervals", &command_evaluate},
     Command{"predict", "class probabilities of images, as CSV", &command_predict},
     Command{"data", "check a set, write a synthetic one, show what the network sees", &command_data},
+    Command{"export", "a trained model as ONNX or safetensors, for other programs", &command_export},
     Command{"probe", "one forward and backward on given arrays", &command_probe},
     Command{"gradcheck", "gradients against central differences, in fp64", &command_gradcheck},
     Command{"kernels", "every primitive, its kernels, and which one runs", &command_kernels},

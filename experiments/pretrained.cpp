@@ -32,7 +32,11 @@ LoadReport load_backbone(const SafetensorsFile& file, Model& model) {
     const std::string name = torchvision_name(named.name);
     const SafetensorsEntry* entry = name.empty() ? nullptr : file.find(name);
     if (entry == nullptr) {
-      report.missing.push_back(named.name);
+      if (name.ends_with("num_batches_tracked")) {
+        named.tensor.fill(0);
+      } else {
+        report.missing.push_back(named.name);
+      }
       continue;
     }
     used.insert(name);
@@ -63,7 +67,11 @@ LoadReport load_pretrained(const std::string& path, Model& model) {
   if (!own && has_torchvision_names(file)) {
     report = load_backbone(file, model);
   } else {
-    report = load_weights(path, model, false);
+    report = load_weights(path, model, false, model.config().classes);
+    if (2 * report.loaded.size() < state.size()) {  // by chance, as names like 'fc.bias' are
+      fail(fmt::format("{}: of the {} tensors of {} only {} are in it, so it is another model's\n{}", path,
+                       state.size(), model.config().name, report.loaded.size(), report.text()));
+    }
   }
   if (report.loaded.empty()) {
     fail(fmt::format("{}: nothing in it fits the model; its first name is '{}', the model's '{}'", path,

@@ -166,8 +166,9 @@ void Trainer::begin() {
   truncate_epoch_log(folder_.file("metrics.jsonl"), 0);
   if (config_.weights.empty()) return;
   const LoadReport report = load_pretrained(config_.weights, *model_);
-  fmt::print(stderr, "{}: {} tensors loaded\n{}{}", config_.weights, report.loaded.size(), report.text(),
-             report.exact() ? "" : "\n");
+  const std::string text = report.text();
+  fmt::print(stderr, "{}: {} tensors loaded\n{}{}", config_.weights, report.loaded.size(), text,
+             text.empty() ? "" : "\n");
 }
 
 bool Trainer::run() {

@@ -24,13 +24,6 @@ __attribute__((weak)) void __asan_unpoison_memory_region(const volatile void*, s
 
 namespace fovea::testing {
 
-/// Builds that look at every access: they are slow, and what a second run would show the plain build shows.
-#if defined(SIMT_CHECK) || defined(__SANITIZE_ADDRESS__)
-constexpr bool instrumented = true;
-#else
-constexpr bool instrumented = false;
-#endif
-
 /// The ports of a case, filled: fp64 where floating.
 inline cases::PortTensors make_ports(const cases::PrimitiveCase& c) {
   const auto problem = c.problem(Dtype::f64);

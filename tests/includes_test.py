@@ -1,6 +1,6 @@
 """Includes point downward only, and third-party headers stay in the rooms that own them.
 
-    runtime <- cpu, cuda <- op folders <- autograd <- nn <- models <- data, eval <- experiments
+    runtime <- cpu, cuda <- op folders <- autograd <- nn <- models <- exchange, data, eval <- experiments
 """
 import pathlib
 import re
@@ -20,6 +20,7 @@ ROOMS = {
     "kernels/cuda": {"simt", "kernels/runtime"},
     "nn": AUTOGRAD | {"ops", "kernels/cpu"},
     "models": AUTOGRAD | {"nn"},
+    "exchange": AUTOGRAD | {"ops", "nn", "models"},
     # The loader augments one image after another as the op does batches: the arithmetic of a pixel stands in the op.
     "data": AUTOGRAD | {"nn", "models", "kernels/augment/augment.hpp"},
     "eval": AUTOGRAD | {"nn", "models"},
@@ -32,6 +33,8 @@ THIRD_PARTY = {
     "cuda": ("kernels/", "simt"),
     "cudnn": ("kernels/",),
     "cublas": ("kernels/",),
+    "onnx": ("exchange/",),
+    "google/protobuf": ("exchange/",),
 }
 
 
@@ -44,17 +47,21 @@ def is_op(room):
     return room.startswith("kernels/") and room not in BELOW_OPS
 
 
+def declares_primitives(path):
+    return "extern const PrimitiveOf<" in (SRC / path).read_text()
+
+
 def allowed(file, room, target, target_path):
     if target == room or target in BELOW_OPS and (is_op(room) or room == "autograd"):
         return True
     if is_op(room):  # a sibling op only where the op is composed of siblings
         return is_op(target) and file.name.endswith("_composed.cpp")
-    if room == "autograd":  # an op's own header <op>/<op>.hpp, never its kernels
-        return is_op(target) and target_path == f"{target}/{target.split('/')[1]}.hpp"
+    if room == "autograd":  # an op's header of primitives, as <op>/<op>.hpp, never its kernels
+        return is_op(target) and declares_primitives(target_path)
     if room == "kernels":  # the one list
         return is_op(target) or target in BELOW_OPS
     if "ops" in ROOMS.get(room, ()) and is_op(target):
-        return target_path == f"{target}/{target.split('/')[1]}.hpp"
+        return declares_primitives(target_path)
     return not ROOMS.get(room, set()).isdisjoint({target, target_path})
 
 

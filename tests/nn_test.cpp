@@ -208,13 +208,11 @@ TEST(ImageLinear, IsLinearOfReshapedTensors) {
     return std::vector{y.to_doubles(), x.grad().to_doubles(), w.grad().to_doubles(), b.grad().to_doubles()};
   };
   for (const Activation activation : {Activation::none, Activation::relu}) {
-    EXPECT_EQ(run([&] { return layer.forward(x, activation); }), run([&] {
-                return linear(reshape(x, {7, 24}), reshape(w, {5, 24}), b, activation);
-              }));
+    EXPECT_EQ(run([&] { return layer.forward(x, activation); }),
+              run([&] { return linear(reshape(x, {7, 24}), reshape(w, {5, 24}), b, activation); }));
   }
-  EXPECT_NE(message_of([&] {
-              layer.forward(cases::random_tensor({7, 3, 2, 4}, 1));
-            }).find("x of N,H,W,C and w of out,H,W,C, got 7x3x2x4 and 5x2x3x4"),
+  EXPECT_NE(message_of([&] { layer.forward(cases::random_tensor({7, 3, 2, 4}, 1)); })
+                .find("x of N,H,W,C and w of out,H,W,C, got 7x3x2x4 and 5x2x3x4"),
             std::string::npos);
 }
 
@@ -310,27 +308,6 @@ TEST(State, ConvertsBetweenSingleAndDouble) {
   EXPECT_EQ(values_of(a), values_of(c));
 }
 
-TEST(State, FindsDenseLayersUnderTheirLegacyNames) {
-  struct DenseLayer : Module {
-    BatchNorm2d norm1{3, Dtype::f32};
-    Conv2d conv2{{.in = 3, .out = 2, .kernel_h = 1, .kernel_w = 1, .bias = false}, Dtype::f32};
-    explicit DenseLayer(bool legacy) {
-      add_module(legacy ? "denselayer1.norm.1" : "denselayer1.norm1", norm1);
-      add_module(legacy ? "denselayer1.conv.2" : "denselayer1.conv2", conv2);
-    }
-  };
-  const TempDir dir;
-  DenseLayer old(true), now(false);
-  old.initialise(1);
-  now.initialise(2);
-  Tensor mean = old.norm1.running_mean();
-  mean.fill(0.25);
-  save_weights(dir.file("w"), old);
-  EXPECT_TRUE(load_weights(dir.file("w"), now, true).exact());
-  EXPECT_EQ(now.norm1.running_mean().to_doubles(), mean.to_doubles());
-  EXPECT_EQ(now.conv2.weight().to_doubles(), old.conv2.weight().to_doubles());
-}
-
 TEST(State, StrictListsEverythingAndChangesNothing) {
   const TempDir dir;
   Net net(Dtype::f32);
@@ -358,6 +335,113 @@ TEST(State, StrictListsEverythingAndChangesNothing) {
   EXPECT_EQ(report.missing.size(), 6u);
   EXPECT_EQ(net.conv.weight().to_doubles(), std::vector<double>(18, 4.0));
   EXPECT_EQ(net.fc.weight().to_doubles(), before.at("fc.weight"));
+}
+
+/// Parts of DenseNet and Inception under torchvision's names.
+class ZooParts : public Module {
+ public:
+  ZooParts()
+      : conv({.in = 2, .out = 2, .kernel_h = 1, .kernel_w = 1, .bias = false}, Dtype::f32),
+        norm(2, Dtype::f32),
+        auxiliary({.in = 2, .out = 3}, Dtype::f32),
+        last({.in = 2, .out = 3}, Dtype::f32) {
+    add_module("features.denseblock1.denselayer2.norm1", norm);
+    add_module("features.denseblock1.denselayer2.conv1", conv);
+    add_module("AuxLogits.fc", auxiliary);
+    add_module("classifier", last);
+    initialise(1);
+  }
+  Conv2d conv;
+  BatchNorm2d norm;
+  Linear auxiliary, last;
+};
+
+SafetensorsEntry filled(const std::string& name, std::vector<std::int64_t> shape, float value) {
+  std::size_t count = 1;
+  for (const std::int64_t d : shape) count *= static_cast<std::size_t>(d);
+  return safetensors_entry(name, std::move(shape), std::vector<float>(count, value));
+}
+
+// As DenseNet's weights of 2017 are: numbers apart, and no counts.
+std::vector<SafetensorsEntry> old_file(std::int64_t classes = 3) {
+  const std::string layer = "features.denseblock1.denselayer2.";
+  return {filled(layer + "norm.1.weight", {2}, 2),          filled(layer + "norm.1.bias", {2}, 3),
+          filled(layer + "norm.1.running_mean", {2}, 4),    filled(layer + "norm.1.running_var", {2}, 5),
+          filled(layer + "conv.1.weight", {2, 2, 1, 1}, 6), filled("classifier.weight", {classes, 2}, 7),
+          filled("classifier.bias", {classes}, 8)};
+}
+
+TEST(State, OldFilesOfTorchvisionFitAsTheyAre) {
+  const TempDir dir;
+  ZooParts net;
+  net.norm.count_batch();
+  const auto auxiliary = net.auxiliary.weight().to_doubles();
+  write_safetensors(dir.file("w"), old_file());
+  const LoadReport report = load_weights(dir.file("w"), net, true);
+  EXPECT_TRUE(report.exact());
+  EXPECT_EQ(report.loaded.size(), 7u);
+  EXPECT_EQ(
+      report.text(),
+      "missing in the file, as they may be (2): AuxLogits.fc.weight, AuxLogits.fc.bias; they start anew");
+  EXPECT_EQ(net.norm.running_var().to_doubles(), std::vector<double>(2, 5.0));
+  EXPECT_EQ(net.conv.weight().to_doubles(), std::vector<double>(4, 6.0));
+  EXPECT_EQ(net.auxiliary.weight().to_doubles(), auxiliary);
+  for (const NamedTensor& named : net.buffers()) {
+    if (named.name.ends_with("num_batches_tracked")) {
+      EXPECT_EQ(named.tensor.item(), 0);
+    }
+  }
+}
+
+TEST(State, ANameThatIsThereTwiceAndHalfAnAuxiliaryHead) {
+  const TempDir dir;
+  ZooParts net;
+  std::vector<SafetensorsEntry> entries = old_file();
+  entries.push_back(filled("features.denseblock1.denselayer2.norm1.bias", {2}, 30));
+  entries.push_back(filled("AuxLogits.fc.bias", {3}, 1));
+  write_safetensors(dir.file("w"), entries);
+  const LoadReport report = load_weights(dir.file("w"), net, false);
+  EXPECT_EQ(report.missing, (std::vector<std::string>{"AuxLogits.fc.weight"}));
+  EXPECT_EQ(report.extra, (std::vector<std::string>{"features.denseblock1.denselayer2.norm.1.bias"}));
+  EXPECT_TRUE(report.left_out.empty());
+  EXPECT_EQ(net.norm.bias().to_doubles(), std::vector<double>(2, 30.0));
+}
+
+TEST(State, AnotherNumberOfClassesLeavesTheLastLayers) {
+  const TempDir dir;
+  ZooParts net;
+  write_safetensors(dir.file("w"), old_file(1000));
+  EXPECT_NE(message_of([&] {
+              load_weights(dir.file("w"), net, true, 3);
+            }).find("classifier.weight: file 1000x2, model 3x2"),
+            std::string::npos);
+  const auto before = net.last.weight().to_doubles();
+  LoadReport report = load_weights(dir.file("w"), net, false, 3);
+  EXPECT_EQ(report.file_classes, 1000);
+  EXPECT_EQ(report.last_layers, (std::vector<std::string>{"classifier.weight", "classifier.bias"}));
+  EXPECT_TRUE(report.misshapen.empty());
+  EXPECT_NE(
+      report.text().find(
+          "the last layer starts anew (2): classifier.weight, classifier.bias; the file is of 1000 classes"),
+      std::string::npos)
+      << report.text();
+  EXPECT_EQ(net.last.weight().to_doubles(), before);
+  // One that differs otherwise, or in another number, is no last layer.
+  std::vector<SafetensorsEntry> entries = old_file(1000);
+  entries.back() = filled("classifier.bias", {999}, 1);
+  entries.push_back(filled("AuxLogits.fc.weight", {1000, 5}, 1));
+  entries.push_back(filled("AuxLogits.fc.bias", {1000}, 1));
+  write_safetensors(dir.file("w"), entries);
+  report = load_weights(dir.file("w"), net, false, 3);
+  EXPECT_EQ(report.misshapen.size(), 2u) << report.text();
+  EXPECT_EQ(report.last_layers.size(), 2u) << report.text();
+}
+
+TEST(State, ALongListIsCountedAndCutShort) {
+  const LoadReport report{.missing = std::vector<std::string>(11, "name"), .extra = {"one", "two"}};
+  EXPECT_EQ(report.text(),
+            "missing in the file (11): name, name, name, name, name, name, name, name and 3 more\n"
+            "not in the model (2): one, two");
 }
 
 TEST(State, AValueThatDoesNotFitChangesNothing) {

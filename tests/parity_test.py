@@ -73,6 +73,7 @@ F32 = [
     ("default, train", {}, {}),
     ("default, eval", {}, dict(train=False)),
     ("fundus,vf late, train", dict(modalities=("fundus", "vf")), {}),
+    ("fundus,vf early, train", dict(modalities=("fundus", "vf"), fusion="early"), {}),
 ]
 
 
@@ -138,8 +139,9 @@ def floating(arrays, dtype):
 
 
 def run_twin(twin, weights, arrays, train, autocast=False):
-    """One forward and backward in the dtype of the arrays (with autocast in bf16 where PyTorch thinks that fit), in PyTorch's default layout (the more accurate of its two in
-    fp32: oneDNN's kernels for channels_last add in longer chains); named as the probe names its output."""
+    """One forward and backward in the dtype of the arrays (with autocast in bf16 where PyTorch thinks that fit),
+    in PyTorch's default layout (the more accurate of its two in fp32: oneDNN's kernels for channels_last add in
+    longer chains); named as the probe names its output."""
     dtype = torch.float64 if weights["classifier.0.weight"].dtype == np.float64 else torch.float32
     twin = twin.to(dtype)
     twin.load_state_dict({k: torch.from_numpy(np.array(a)) for k, a in weights.items()})
@@ -248,7 +250,7 @@ def distances(fovea, folder, options, case, autocast):
         length = np.linalg.norm(reference)
         ours.append(np.linalg.norm(gradients(of_fovea, exact) - reference) / length)
         theirs.append(np.linalg.norm(gradients(of_torch, exact) - reference) / length)
-        if not np.allclose(of_fovea["logits"], exact["logits"], rtol=1e-3, atol=1 if autocast else 1e-3):
+        if not np.allclose(of_fovea["logits"], exact["logits"], rtol=1e-3, atol=0.05 if autocast else 1e-3):
             wrong = "logits %s, the twin's %s" % (of_fovea["logits"], exact["logits"])
     shown = tuple(" ".join("%.1e" % v for v in sorted(values)) for values in (ours, theirs))
     return ours, theirs, wrong, "gradients off by %s, PyTorch's by %s" % shown

@@ -12,7 +12,7 @@ import tempfile
 import unittest
 
 FOVEA = os.path.abspath(sys.argv[1])
-COMMANDS = ["train", "evaluate", "predict", "data", "probe", "gradcheck", "kernels"]
+COMMANDS = ["train", "evaluate", "predict", "data", "export", "probe", "gradcheck", "kernels"]
 
 
 def run(*arguments, **options):
@@ -94,7 +94,7 @@ class ProgramTest(unittest.TestCase):
         self.assertEqual(run().returncode, 2)
         self.assertRegex(self.expect(0, "--version").stdout, r"^fovea \d+\.\d+\.\d+ \(\S+\)\n$")
         for command in [["train"], ["evaluate"], ["predict"], ["data"], ["data", "check"], ["data", "synth"],
-                        ["data", "show"], ["probe"], ["gradcheck"], ["kernels"]]:
+                        ["data", "show"], ["export"], ["probe"], ["gradcheck"], ["kernels"]]:
             result = self.expect(0, *command, "--help")
             self.assertIn("examples:", result.stdout)
             self.assertEqual(result.stderr, "")
@@ -296,6 +296,32 @@ class ProgramTest(unittest.TestCase):
         self.assertEqual(result.returncode, 1, result.stderr)
         self.assertRegex(result.stderr, r"^fovea: [^\n]+; use --device cpu\n$")
         self.assertFalse(os.path.exists(self.path("on_device")))
+
+    def test_weights_of_another_model(self):
+        weights = self.path("eighteen.safetensors")
+        self.expect(0, "probe", "--model", "resnet18", "--save-weights", weights)
+        self.expect(1, "train", "--data", self.data, "--model", "inception_v3", "--image-size", "75", "--epochs", "1", "--weights", weights,
+                    "--output", self.path("another"), says="so it is another model's")
+
+    def test_weights_of_another_number_of_classes(self):
+        weights, model = self.path("seven.safetensors"), ["--model", "resnet18"]
+        self.expect(0, "probe", *model, "--set", "classes=7", "--save-weights", weights)
+        result = self.expect(0, "train", "--data", self.data, *model, "--image-size", "32", "--epochs", "1", "--weights", weights,
+                             "--output", self.path("from_seven"), says="120 tensors loaded")
+        self.assertIn("\nthe last layer starts anew (2): fc.weight, fc.bias; the file is of 7 classes\n", result.stderr)
+        self.assertNotIn("missing", result.stderr)
+
+    def test_export(self):
+        onnx, weights = self.path("first.onnx"), self.path("first.safetensors")
+        self.expect(0, "export", "--run", self.run_folder, "--onnx", onnx, "--safetensors", weights, says="hm-vgg of 3 classes")
+        with open(onnx, "rb") as file:
+            self.assertIn(b"class_names", file.read())
+        arrays = []
+        for path in (weights, os.path.join(self.run_folder, "best.safetensors")):  # the headers differ in metadata
+            with open(path, "rb") as file:
+                file.seek(8 + struct.unpack("<Q", file.read(8))[0])
+                arrays.append(file.read())
+        self.assertTrue(arrays[0] == arrays[1])
 
     # ---- probe, gradcheck, kernels
 

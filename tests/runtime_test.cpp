@@ -16,6 +16,7 @@
 #include "kernels/runtime/device_info.hpp"
 #include "kernels/runtime/memory.hpp"
 #include "kernels/runtime/running.hpp"
+#include "kernels/runtime/trace.hpp"
 
 namespace fovea {
 namespace {
@@ -160,6 +161,22 @@ TEST_F(Choice, NobodyGetsTheExecutorWhoDidNotAsk) {
 }
 
 // ---- errors of CUDA calls
+
+TEST_F(Choice, AKernelThatThrowsLeavesTheTraceAsItWas) {
+  struct Depths : TraceSink {
+    std::vector<int> seen;
+    void record(const TraceEvent& event) override { seen.push_back(event.depth); }
+  } depths;
+  TraceSink* before = set_trace_sink(&depths);
+  selection().prefer(Backend::simt);
+  const Tensor x = Tensor::zeros({4}, Dtype::f32);
+  const Tensor column = Tensor::zeros(Shape{1, 1}, Dtype::f32);
+  EXPECT_THROW(dispatch(failing, {.count = 1}, {column.view(), column.clone().view()}), Error);
+  selection().clear();
+  relu(x);
+  set_trace_sink(before);
+  EXPECT_EQ(depths.seen, std::vector<int>{0});
+}
 
 TEST(CudaErrors, NameKernelProblemAndPlace) {
   const SelectionScope scope;

@@ -1,5 +1,5 @@
-// The vectorised exp, sigmoid and normal distribution against the exact values: ordinary arguments in units in the last place, and
-// every edge (overflow, subnormal results, infinities, NaN).
+// The vectorised exp, sigmoid and normal distribution against the exact values: ordinary arguments in units in the last
+// place, and every edge (overflow, subnormal results, infinities, NaN).
 #include "kernels/cpu/vector_math.hpp"
 
 #include <gtest/gtest.h>

@@ -4,8 +4,12 @@ gradient and every updated buffer in fp64 to 1e-9 of the tensor's largest value,
 off) and inference; in fp32 all gradients as one vector, from torchvision in fp64 at most twice as far as torchvision's own in
 fp32.
 
-Usage: zoo_parity_test.py path/to/fovea [part of a model's name, or all]. Without one those whose parts no other model here
-has, and of all but the smallest, ResNet18, only the training step in fp64. Exits with 77 where torchvision is not installed.
+With `simt` a whole training step at the model's least size through the hand-written CUDA kernels, on the host executor, in fp64.
+With `curve` the losses of 20 steps on the same data, in fp64.
+
+Usage: zoo_parity_test.py path/to/fovea [simt|curve] [part of a model's name, or all]. Without a name those whose parts no other
+model here has, and of all but the smallest, ResNet18, only the training step in fp64; the curve of ResNet18. Exits with 77 where
+torchvision is not installed.
 """
 import os
 import subprocess
@@ -31,6 +35,11 @@ MODELS = [("vgg11", 64, 2), ("vgg11_bn", 40, 2), ("vgg13", 32, 2), ("vgg13_bn", 
           ("densenet161", 64, 2), ("convnext_tiny", 40, 2), ("inception_v3", 91, 2), ("inception_v3", 299, 2)]
 AUXILIARY_SIDE = 299  # from which Inception's auxiliary head has a pixel; fovea leaves it out below, where torchvision fails
 USUAL = ("vgg11_bn", "resnet18", "resnet50", "densenet161", "convnext_tiny", "inception_v3")
+USUAL_SIMT = ("resnet18", "densenet161", "convnext_tiny", "inception_v3")
+USUAL_CURVE = ("resnet18",)
+STEPS, STEP_SIZE = 20, 0.001
+CURVE_TOLERANCE = 1e-6  # differences of rounding grow with every step
+LEAST, LEAST_OF = 32, {"inception_v3": 75}  # side of an image
 
 
 def make(name):
@@ -91,13 +100,48 @@ def run_torchvision(model, weights, arrays, train):
     return out
 
 
-def run_fovea(fovea, folder, name, weights, arrays, train, dtype):
+def run_fovea(fovea, folder, name, weights, arrays, train, dtype, flags=()):
     path = {key: os.path.join(folder, key + ".safetensors") for key in "WXY"}
     safetensors_io.save(path["W"], weights)
     safetensors_io.save(path["X"], arrays)
-    flags = ["--weights", path["W"], "--input", path["X"], "--output", path["Y"], "--dtype", dtype]
-    subprocess.run([fovea, "probe", "--model", name] + flags + ["--train"] * train, check=True)
+    given = ["--weights", path["W"], "--input", path["X"], "--output", path["Y"], "--dtype", dtype]
+    subprocess.run([fovea, "probe", "--model", name, *given, *["--train"] * train, *flags], check=True)
     return safetensors_io.load(path["Y"])
+
+
+def curve_of_torchvision(model, weights, arrays):
+    """The losses of STEPS steps of SGD with momentum 0.9, as `fovea probe --steps` takes them."""
+    run_torchvision(model, weights, arrays, True)  # sets the model up
+    optimizer = torch.optim.SGD(model.parameters(), lr=STEP_SIZE, momentum=0.9)
+    image, label = torch.from_numpy(arrays["image"]).permute(0, 3, 1, 2).contiguous(), torch.from_numpy(arrays["label"])
+    small = min(image.shape[2:]) < AUXILIARY_SIDE and hasattr(model, "AuxLogits")
+    if small:
+        model.AuxLogits, model.aux_logits = None, False
+    losses = []
+    for _ in range(STEPS):
+        optimizer.zero_grad(set_to_none=True)
+        out = model(image)
+        loss = F.cross_entropy(out[0] if isinstance(out, tuple) else out, label)
+        if isinstance(out, tuple):
+            loss = loss + 0.4 * F.cross_entropy(out[1], label)
+        loss.backward()
+        losses.append(loss.item())
+        optimizer.step()
+    return np.array(losses)
+
+
+def check_curve(fovea, folder, name):
+    torch.manual_seed(1)
+    model, rng = make(name), np.random.default_rng(4)
+    size, n = LEAST_OF.get(name, LEAST), 4
+    weights = parity_test.floating(weights_of(model, rng), "f4")
+    arrays = {"image": rng.standard_normal((n, size, size, 3)), "label": rng.integers(0, CLASSES, n)}
+    wanted = curve_of_torchvision(model, parity_test.floating(weights, "f8"), arrays)
+    flags = ["--steps", str(STEPS), "--step-size", str(STEP_SIZE)]
+    got = run_fovea(fovea, folder, name, weights, arrays, True, "f64", flags)["losses"]
+    off = np.abs(got - wanted).max() / np.abs(wanted).max()
+    text = "losses %.4f to %.4f, off by at most %.1e" % (wanted[0], wanted[-1], off)
+    return bool(got.shape == wanted.shape and off <= CURVE_TOLERANCE and wanted[-1] < wanted[0]), text
 
 
 def check_names(fovea, folder, name, model):
@@ -106,6 +150,19 @@ def check_names(fovea, folder, name, model):
     got = {k: a.shape for k, a in safetensors_io.load(path).items()}
     wanted = {k: tuple(v.shape) for k, v in model.state_dict().items()}
     return sorted(k for k in set(got) | set(wanted) if got.get(k) != wanted.get(k))
+
+
+def check_simt(fovea, folder, name):
+    """A whole training step through the hand-written CUDA kernels, on the host executor, in fp64."""
+    torch.manual_seed(1)
+    model, rng = make(name), np.random.default_rng(4)
+    size, n = LEAST_OF.get(name, LEAST), 4  # batch norm of a pixel from each of two images would be all rounding
+    weights = parity_test.floating(weights_of(model, rng), "f4")
+    arrays = {"image": rng.standard_normal((n, size, size, 3)), "label": rng.integers(0, CLASSES, n)}
+    exact = run_torchvision(model, parity_test.floating(weights, "f8"), arrays, True)
+    got = run_fovea(fovea, folder, name, weights, arrays, True, "f64", ["--backend", "simt"])
+    worst, where = parity_test.worst_difference(got, exact)
+    return bool(worst <= parity_test.TOLERANCE), "simt train worst %.1e at %s" % (worst, where)
 
 
 def check(fovea, folder, name, size, n, briefly):
@@ -138,19 +195,25 @@ def check(fovea, folder, name, size, n, briefly):
 def main():
     if len(sys.argv) < 2:
         sys.exit(__doc__)
-    fovea, only = os.path.abspath(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else ""
+    fovea, arguments = os.path.abspath(sys.argv[1]), sys.argv[2:]
+    mode = arguments.pop(0) if arguments[:1] in (["simt"], ["curve"]) else ""
+    only = arguments[0] if arguments else ""
+    usual = {"simt": USUAL_SIMT, "curve": USUAL_CURVE, "": USUAL}[mode]
     torch.set_num_threads(min(2, os.cpu_count() or 1))
     ran = failed = 0
     for name, size, n in MODELS:
-        if name not in USUAL if not only else only not in (name, "all") and only not in name:
+        if name not in usual if not only else only not in (name, "all") and only not in name:
             continue
-        if only != "all" and size >= AUXILIARY_SIDE:
+        if (mode or only != "all") and size >= AUXILIARY_SIDE:
             continue
         start, ran = time.time(), ran + 1
         with parity_test.scratch_folder() as folder:
-            good, text = check(fovea, folder, name, size, n, briefly=not only and name != "resnet18")
+            if mode:
+                good, text = (check_simt if mode == "simt" else check_curve)(fovea, folder, name)
+            else:
+                good, text = check(fovea, folder, name, size, n, briefly=not only and name != "resnet18")
         failed += not good
-        print("%s %-10s %5.1f s  %s" % ("ok    " if good else "FAILED", name, time.time() - start, text), flush=True)
+        print("%s %-13s %5.1f s  %s" % ("ok    " if good else "FAILED", name, time.time() - start, text), flush=True)
     print("%d models, %d failed" % (ran, failed))
     sys.exit(1 if failed or not ran else 0)
 

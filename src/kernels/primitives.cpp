@@ -20,7 +20,6 @@
 #include "kernels/norm/norm.hpp"
 #include "kernels/optim/optim.hpp"
 #include "kernels/pointwise/pointwise.hpp"
-#include "kernels/pointwise/scale_residual.hpp"
 #include "kernels/pool/pool.hpp"
 #include "kernels/rows/rows.hpp"
 #include "kernels/runtime/names.hpp"

@@ -8,7 +8,10 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
+#include <map>
 #include <set>
+#include <span>
 #include <utility>
 
 #include "kernels/runtime/error.hpp"
@@ -73,33 +76,112 @@ std::string misfit(const SafetensorsEntry& entry, const NamedTensor& wanted) {
   return {};
 }
 
-std::string line(const char* what, const std::vector<std::string>& names) {
-  return names.empty() ? "" : fmt::format("{} ({}): {}\n", what, names.size(), fmt::join(names, ", "));
+std::string line(const char* what, const std::vector<std::string>& names, const std::string& why = {}) {
+  constexpr std::size_t shown = 8;
+  if (names.empty()) return "";
+  const std::span<const std::string> first(names.data(), std::min(names.size(), shown));
+  const std::string more = names.size() > shown ? fmt::format(" and {} more", names.size() - shown) : "";
+  return fmt::format("{} ({}): {}{}{}\n", what, names.size(), fmt::join(first, ", "), more, why);
 }
 
-/// What torchvision's own DenseNet weights call a tensor of a dense layer: norm.1 for norm1. Empty for others.
-std::string legacy_name(const std::string& name) {
-  const std::size_t layer = name.find("denselayer");
-  if (layer == std::string::npos) return {};
-  for (const std::string_view part : {".norm1.", ".conv1.", ".norm2.", ".conv2."}) {
-    const std::size_t at = name.find(part, layer);
-    if (at != std::string::npos) return std::string(name).insert(at + part.size() - 2, 1, '.');
+constexpr std::string_view batch_count = "num_batches_tracked", auxiliary = "AuxLogits.";
+
+/// The name that a tensor of a file has today: torchvision's own renaming of DenseNet's old files, in which
+/// `denselayer1.norm.1.weight` stands for `denselayer1.norm1.weight`.
+std::string current_name(const std::string& name) {
+  constexpr std::string_view layer = "denselayer";
+  const std::size_t at = name.rfind(layer);
+  if (at == std::string::npos) return name;
+  const std::size_t dot = name.find_first_not_of("0123456789", at + layer.size());
+  for (const std::string_view old :
+       {".norm.1.", ".norm.2.", ".relu.1.", ".relu.2.", ".conv.1.", ".conv.2."}) {
+    if (dot != std::string::npos && name.compare(dot, old.size(), old) == 0) {
+      return std::string(name).erase(dot + old.size() - 3, 1);
+    }
   }
-  return {};
+  return name;
 }
 
-const SafetensorsEntry* entry_for(const SafetensorsFile& file, const NamedTensor& named) {
-  const SafetensorsEntry* entry = file.find(named.name);
-  if (entry != nullptr) return entry;
-  const std::string legacy = legacy_name(named.name);
-  return legacy.empty() ? nullptr : file.find(legacy);
+using Entries = std::map<std::string, const SafetensorsEntry*, std::less<>>;
+
+/// By today's names; where a file has a tensor under both, the old one is left over.
+Entries entries_of(const SafetensorsFile& file, std::vector<std::string>& extra) {
+  Entries entries;
+  for (const SafetensorsEntry& e : file.entries()) entries.emplace(e.name, &e);
+  for (const SafetensorsEntry& e : file.entries()) {
+    std::string name = current_name(e.name);
+    if (name == e.name) continue;
+    entries.erase(e.name);
+    if (!entries.emplace(std::move(name), &e).second) extra.push_back(e.name);
+  }
+  return entries;
+}
+
+bool has_auxiliary(const Entries& entries) {
+  const auto first = entries.lower_bound(auxiliary);
+  return first != entries.end() && first->first.starts_with(auxiliary);
+}
+
+/// Whether the two differ in nothing but the first dimension, which is `classes` in the model.
+bool differs_in_classes(const SafetensorsEntry& entry, const NamedTensor& wanted, std::int64_t classes) {
+  std::vector<std::int64_t> dims = dims_of(file_shape(wanted.tensor.shape(), wanted.layout));
+  if (dims.empty() || dims[0] != classes || entry.shape.empty()) return false;
+  dims[0] = entry.shape[0];
+  return dims == entry.shape;
+}
+
+struct Match {
+  NamedTensor tensor;
+  const SafetensorsEntry* entry;  // null: a count that starts at 0
+};
+
+void note_misfit(std::string what, const Match& match, std::int64_t classes, LoadReport& report) {
+  const std::int64_t rows = match.entry->shape.empty() ? 0 : match.entry->shape[0];
+  const bool known = report.file_classes == 0 || report.file_classes == rows;
+  if (classes == 0 || !known || !differs_in_classes(*match.entry, match.tensor, classes)) {
+    report.misshapen.push_back(std::move(what));
+    return;
+  }
+  report.file_classes = rows;
+  report.last_layers.push_back(match.tensor.name);
+}
+
+std::vector<Match> matches_of(const SafetensorsFile& file, const Module& module, std::int64_t classes,
+                              LoadReport& report) {
+  const Entries entries = entries_of(file, report.extra);
+  std::vector<Match> matches;
+  std::set<std::string, std::less<>> known;
+  for (const NamedTensor& named : module.state()) {
+    known.insert(named.name);
+    const auto found = entries.find(named.name);
+    if (found == entries.end()) {
+      if (named.name.ends_with(batch_count)) {
+        matches.push_back({named, nullptr});
+      } else {
+        const bool may = named.name.starts_with(auxiliary) && !has_auxiliary(entries);
+        (may ? report.left_out : report.missing).push_back(named.name);
+      }
+    } else if (std::string what = misfit(*found->second, named); !what.empty()) {
+      note_misfit(std::move(what), {named, found->second}, classes, report);
+    } else {
+      report.loaded.push_back(named.name);
+      matches.push_back({named, found->second});
+    }
+  }
+  for (const auto& [name, entry] : entries) {
+    if (!known.contains(name)) report.extra.push_back(entry->name);
+  }
+  return matches;
 }
 
 }  // namespace
 
 std::string LoadReport::text() const {
   std::string text = line("missing in the file", missing) + line("not in the model", extra) +
-                     line("of another shape", misshapen);
+                     line("of another shape", misshapen) +
+                     line("missing in the file, as they may be", left_out, "; they start anew") +
+                     line("the last layer starts anew", last_layers,
+                          fmt::format("; the file is of {} classes", file_classes));
   if (!text.empty()) text.pop_back();
   return text;
 }
@@ -111,35 +193,23 @@ void save_weights(const std::string& path, const Module& module,
   write_safetensors(path, entries, metadata);
 }
 
-LoadReport load_weights(const std::string& path, Module& module, bool strict) {
+LoadReport load_weights(const std::string& path, Module& module, bool strict, std::int64_t classes) {
   const SafetensorsFile file = SafetensorsFile::open(path);
   LoadReport report;
-  std::vector<NamedTensor> wanted;
-  std::vector<const SafetensorsEntry*> found;
-  std::set<std::string> known;
-  for (const NamedTensor& named : module.state()) {
-    const SafetensorsEntry* entry = entry_for(file, named);
-    known.insert(entry ? entry->name : named.name);
-    if (!entry) {
-      report.missing.push_back(named.name);
-    } else if (std::string what = misfit(*entry, named); !what.empty()) {
-      report.misshapen.push_back(std::move(what));
-    } else {
-      report.loaded.push_back(named.name);
-      wanted.push_back(named);
-      found.push_back(entry);
-    }
-  }
-  for (const SafetensorsEntry& entry : file.entries()) {
-    if (!known.contains(entry.name)) report.extra.push_back(entry.name);
-  }
+  const std::vector<Match> matches = matches_of(file, module, strict ? 0 : classes, report);
   if (strict && !report.exact()) {
     fail(fmt::format("{} does not fit the model; use the model and options it was saved with\n{}", path,
                      report.text()));
   }
   std::vector<Tensor> values;
-  for (std::size_t i = 0; i < wanted.size(); ++i) values.push_back(values_of(*found[i], wanted[i]));
-  for (std::size_t i = 0; i < wanted.size(); ++i) wanted[i].tensor.copy_from(values[i]);
+  for (const Match& m : matches) {
+    values.push_back(m.entry ? values_of(*m.entry, m.tensor)
+                             : Tensor::zeros(m.tensor.tensor.shape(), m.tensor.tensor.dtype()));
+  }
+  for (std::size_t i = 0; i < matches.size(); ++i) {
+    Tensor tensor = matches[i].tensor.tensor;
+    tensor.copy_from(values[i]);
+  }
   return report;
 }
 

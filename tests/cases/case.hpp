@@ -67,6 +67,7 @@ struct GradCase {
   std::string label;
   std::function<std::vector<Tensor>()> inputs;  // small: the full Jacobian is computed
   std::function<Tensor(const std::vector<Tensor>&)> run;
+  std::vector<std::string> not_by = {};  // kernels that take other problems of the op alone
 };
 
 /// Normal numbers from a fixed generator: the same in every run.

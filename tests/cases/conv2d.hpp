@@ -285,6 +285,7 @@ inline void conv2d_grad_cases(std::vector<GradCase>& cases) {
        {.stride_h = 2, .stride_w = 2, .pad_h = 1, .pad_w = 2, .dilation_h = 2, .dilation_w = 2, .groups = 2}},
   };
   for (const Small& small : all) {
+    const bool depthwise = small.options.groups == small.x[3] && small.w[0] == small.x[3];
     for (const bool bias : {true, false}) {
       cases.push_back({"conv2d", std::string(small.label) + (bias ? "" : ", no bias"),
                        [small, bias] {
@@ -294,7 +295,8 @@ inline void conv2d_grad_cases(std::vector<GradCase>& cases) {
                        },
                        [small](const std::vector<Tensor>& in) {
                          return conv2d(in[0], in[1], in.size() > 2 ? in[2] : Tensor{}, small.options);
-                       }});
+                       },
+                       depthwise ? std::vector<std::string>{} : std::vector<std::string>{"depthwise"}});
     }
   }
   // Channels of an image, the rest of which stays zero, and two neighbours in one.
@@ -311,7 +313,8 @@ inline void conv2d_grad_cases(std::vector<GradCase>& cases) {
            return conv2d(in[0], in[1], in[2],
                          {.pad_h = 1, .pad_w = 1, .activation = relu ? Activation::relu : Activation::none},
                          {first, 3});
-         }});
+         },
+         {"depthwise"}});
   }
 }
 

@@ -26,7 +26,7 @@ struct CellOutcome {
   std::string explanation;  // of a failure or a skip
 };
 
-/// Of the op of this name; empty: of all. A kernel of a device is a cell too, skipped where there is none.
+/// Of the op of this name; empty: of all; without the kernels that a case names as not for it. A kernel of a device is a cell too, skipped where there is none.
 inline std::vector<GradCell> gradcheck_cells(const std::string& op = "") {
   std::vector<GradCell> cells;
   for (const GradCase& c : grad_cases()) {
@@ -37,6 +37,7 @@ inline std::vector<GradCell> gradcheck_cells(const std::string& op = "") {
       for (const Kernel& k : p->kernels) kernels.insert(k.name);
     }
     if (kernels.empty()) kernels.insert("");
+    for (const std::string& kernel : c.not_by) kernels.erase(kernel);
     for (const std::string& kernel : kernels) cells.push_back({&c, kernel});
   }
   return cells;

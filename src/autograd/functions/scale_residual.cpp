@@ -1,6 +1,6 @@
 // scale_residual: saves the branch, gamma and the key of the random numbers; the trunk's gradient is dy itself.
-#include "kernels/pointwise/scale_residual.hpp"
 #include "autograd/functions.hpp"
+#include "kernels/pointwise/pointwise.hpp"
 #include "kernels/runtime/running.hpp"
 
 namespace fovea {

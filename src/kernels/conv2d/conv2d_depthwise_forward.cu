@@ -2,11 +2,12 @@
 //
 //   y[n,p,q,c] = act( b[c] + sum_{r,s} x[n, p stride - pad + r dilation, ..., c] w[c,r,s] )
 //
-// Idea: a thread holds a strip of 8 outputs of one row (4 in bf16) of 16 bytes of channels. For each row of the filter its
-// columns lie in registers, and a vector of x is loaded once and multiplied by all of them; so a 7x7 filter costs 14 loads
-// for 56 vectors of products. The filters of a tile of channels lie in shared memory as [tap][channel], at most 49 taps at
-// a time; larger filters come in several goes. Filters of other sizes, strides and dilations take a load for each product.
-// The data gradient is the same map with turned filters; at a stride, taps that reach no whole output are passed over.
+// Idea: a thread holds a strip of 8 outputs of one row (4 in bf16 and fp64) of 16 bytes of channels. For each row of the
+// filter its columns lie in registers, and a vector of x is loaded once and multiplied by all of them; so a 7x7 filter costs
+// 14 loads for 56 vectors of products. The filters of a tile of channels lie in shared memory as [tap][channel], at most 49
+// taps at a time; larger filters come in several goes. Filters of other sizes, strides and dilations take a load for each
+// product. The data gradient is the same map with turned filters; at a stride, taps that reach no whole output are passed
+// over.
 //
 // Traffic: Cost's bytes where the rows above and below a strip come from the first two caches: the strips of a block lie
 // next to each other. Launch: 8 lanes along the channels and 32 strips to a block of 256 threads, at most about eight blocks

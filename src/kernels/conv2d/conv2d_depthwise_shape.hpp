@@ -22,7 +22,7 @@ struct DepthwiseStrips {
   int strip_lanes() const { return threads / lanes; }
 };
 /// Outputs of a strip, where a thread takes `vector` channels: registers decide.
-constexpr int depthwise_outputs(int vector) { return vector == 8 ? 4 : 8; }
+constexpr int depthwise_outputs(int vector) { return vector == 1 || vector == 4 ? 8 : 4; }
 DepthwiseStrips depthwise_strips(std::int64_t rows, std::int64_t columns, std::int64_t channels, int vector);
 
 /// Blocks for the strips of one tile of channels, which go round: about eight for each multiprocessor in all.

@@ -51,7 +51,7 @@ typedef float Vec __attribute__((vector_size(lanes * sizeof(float)), aligned(4))
 
 Vec load(const float* from) { return *reinterpret_cast<const Vec*>(from); }
 void store(float* to, Vec value) { *reinterpret_cast<Vec*>(to) = value; }
-Vec all(float value) { return Vec{} + value; }
+Vec all(float value) { return value - Vec{}; }  // GCC folds it; not Vec{} + value, which turns -0 into 0
 
 std::int64_t round_up(std::int64_t value, std::int64_t to) { return (value + to - 1) / to * to; }
 

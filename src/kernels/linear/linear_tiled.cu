@@ -5,14 +5,14 @@
 //   backward_weights    dw[o,i] = sum_n dy[n,o] x[n,i]                  both across them;  db[o] = sum_n dy[n,o]
 //
 // Idea: a block makes 64 x 64 values, a thread 4 x 4 of them in registers; 16 terms at a time lie in shared memory as
-// what sums are made in, while the next 16 are on their way into registers. A layer with few rows is bound by reading
-// its weights and has few tiles, so the sum is cut into parts that fill the device (linear_shape()), and a second
-// launch adds the parts in order, in double, with bias and ReLU.
+// what sums are made in, while the next 16 are on their way into registers. A layer with few rows is expected to be
+// bound by reading its weights, and has few tiles, so the sum is cut into parts that fill the device (linear_shape()), and
+// a second launch adds the parts in order, in double, with bias and ReLU.
 //
 // Sums: 128 terms in order, then their sums in order, then the parts: no chain is long.
 //
 // Traffic: an operand is read once for each tile across it, so with at most 64 rows the weights are read once: Cost's
-// bytes. Parts are written and read once more, at most 4 MiB in f32: they stay in the second-level cache.
+// bytes. Parts are written and read once more, at most 8.2 MiB in f32: they fit the second-level cache.
 // Launch: tiles x parts blocks of 256 threads; values / 256 blocks for the merge, outputs / 32 for db.
 #include "kernels/cuda/launch.hpp"
 #include "kernels/cuda/scratch.hpp"

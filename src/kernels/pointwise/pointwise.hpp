@@ -20,6 +20,7 @@
 #include <cstddef>
 #include <initializer_list>
 
+#include "kernels/pointwise/scale_residual.hpp"  // of this room, too: dropout of whole samples
 #include "kernels/runtime/primitive.hpp"
 
 namespace fovea {

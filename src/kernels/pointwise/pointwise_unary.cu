@@ -11,6 +11,7 @@ namespace fovea::SIMT_WORLD {
 namespace {
 
 struct Relu {
+  static constexpr int blocks_at_once = element_blocks_at_once;
   template <class T, class A>
   static __device__ __forceinline__ A of(A x) {
     return x < A(0) ? A(0) : x;  // NaN passes
@@ -22,6 +23,7 @@ struct Relu {
 };
 
 struct Sigmoid {
+  static constexpr int blocks_at_once = element_blocks_at_once;
   template <class T, class A>
   static __device__ __forceinline__ A of(A x) {
     if constexpr (sizeof(T) == 2) {
@@ -38,6 +40,7 @@ struct Sigmoid {
 
 /// Its gradient is that at x, not at y.
 struct Gelu {
+  static constexpr int blocks_at_once = 2;  // erf and exp in double: 128 registers
   template <class A>
   static __device__ __forceinline__ A share(A x) {
     return A(0.5) * (A(1) + std::erf(x * A(0.70710678118654752440)));
@@ -54,7 +57,7 @@ struct Gelu {
 };
 
 template <class F, class T, int V>
-__global__ void __launch_bounds__(element_threads, element_blocks_at_once)
+__global__ void __launch_bounds__(element_threads, F::blocks_at_once)
     unary_forward(const T* x, std::int64_t count, T* y) {
   using A = Accumulator<T>;
   for_each_run<V>(count, [&](std::int64_t at, auto run) {
@@ -68,7 +71,7 @@ __global__ void __launch_bounds__(element_threads, element_blocks_at_once)
 }
 
 template <class F, class T, int V>
-__global__ void __launch_bounds__(element_threads, element_blocks_at_once)
+__global__ void __launch_bounds__(element_threads, F::blocks_at_once)
     unary_backward(const T* y, const T* dy, std::int64_t count, T* dx) {
   using A = Accumulator<T>;
   for_each_run<V>(count, [&](std::int64_t at, auto run) {

@@ -60,6 +60,19 @@ TraceSink* sink = nullptr;
 thread_local double nested_seconds = 0;  // spent in dispatches called by the running kernel
 thread_local int depth = 0;
 
+/// A kernel that throws leaves the calls around it as deep as they were.
+struct Nested {
+  const double outer = std::exchange(nested_seconds, 0);
+  Nested() { ++depth; }
+  ~Nested() {
+    --depth;
+    nested_seconds = outer + seconds;
+  }
+  Nested(const Nested&) = delete;
+  Nested& operator=(const Nested&) = delete;
+  double seconds = 0;  // of the kernel itself
+};
+
 struct OnDevice {
   OnDevice() { device_api::begin_kernel(); }
   ~OnDevice() { device_api::end_kernel(); }
@@ -69,15 +82,13 @@ struct OnDevice {
 
 void run_traced(const Primitive& primitive, const Kernel& kernel, const void* problem, Ports ports,
                 Stream stream) {
-  const double outer_nested = nested_seconds;
-  nested_seconds = 0;
-  ++depth;
-  TraceEvent event{&primitive, &kernel, now_s(), 0, 0, primitive.cost(problem), depth - 1};
-  launch(kernel, problem, ports, stream);
-  event.seconds = now_s() - event.begin_s;
-  event.self_seconds = event.seconds - nested_seconds;
-  --depth;
-  nested_seconds = outer_nested + event.seconds;
+  TraceEvent event{&primitive, &kernel, now_s(), 0, 0, primitive.cost(problem), depth, problem, ports};
+  {
+    Nested nested;
+    launch(kernel, problem, ports, stream);
+    nested.seconds = event.seconds = now_s() - event.begin_s;
+    event.self_seconds = event.seconds - nested_seconds;
+  }
   sink->record(event);
 }
 

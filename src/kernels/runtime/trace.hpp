@@ -19,6 +19,9 @@ struct TraceEvent {
   double self_seconds = 0;
   Cost cost;
   int depth = 0;  // 0: called by no other kernel
+  // The primitive's Problem and ports; not beyond record().
+  const void* problem = nullptr;
+  Ports ports;
 };
 
 class TraceSink {
