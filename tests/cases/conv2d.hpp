@@ -302,7 +302,8 @@ inline void conv2d_grad_cases(std::vector<GradCase>& cases) {
   // Channels of an image, the rest of which stays zero, and two neighbours in one.
   for (const bool relu : {false, true}) {
     cases.push_back(
-        {"conv2d", relu ? "into an image, relu" : "into an image",
+        {"conv2d",
+         relu ? "into an image, relu" : "into an image",
          [] {
            return std::vector<Tensor>{random_tensor({2, 3, 4, 2}, 1), random_tensor({3, 3, 3, 2}, 2),
                                       random_tensor({3}, 3), random_tensor({2, 1, 1, 2}, 4)};
@@ -313,7 +314,8 @@ inline void conv2d_grad_cases(std::vector<GradCase>& cases) {
            return conv2d(in[0], in[1], in[2],
                          {.pad_h = 1, .pad_w = 1, .activation = relu ? Activation::relu : Activation::none},
                          {first, 3});
-         }});
+         },
+         {"depthwise"}});
   }
 }
 

@@ -67,6 +67,8 @@ inline void norm_slice_cases(std::vector<PrimitiveCase>& cases) {
       {"x a slice", {.rows = 98, .channels = 64, .x_slice = {0, 96}}},
       {"y a slice", {.rows = 75, .channels = 32, .y_slice = {16, 48}}},
       {"both slices, of odd channels", {.rows = 63, .channels = 13, .x_slice = {2, 20}, .y_slice = {7, 31}}},
+      {"x between vectors", {.rows = 33, .channels = 16, .x_slice = {3, 24}}},
+      {"y between vectors", {.rows = 21, .channels = 24, .y_slice = {8, 37}}},
       {"slices between vectors", {.rows = 40, .channels = 16, .x_slice = {5, 32}, .y_slice = {0, 18}}},
       {"slices of many parts", {.rows = 4099, .channels = 20, .x_slice = {4, 24}, .y_slice = {12, 40}}},
       {"slices that are all", {.rows = 9, .channels = 8, .x_slice = {0, 8}, .y_slice = {0, 8}}},
