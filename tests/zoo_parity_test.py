@@ -184,6 +184,14 @@ def check(fovea, folder, name, size, n, briefly):
         text.append("%s worst %.1e at %s" % ("train" if train else "eval", worst, where))
     if briefly:
         return bool(good), text[0]
+    if name == "inception_v3" and size < AUXILIARY_SIDE:
+        model.transform_input = True
+        exact = run_torchvision(model, wide, arrays, False)
+        got = run_fovea(fovea, folder, name, weights, arrays, False, "f64", ["--set", "inception.transform_input=true"])
+        worst, where = parity_test.worst_difference(got, exact)
+        good &= worst <= parity_test.TOLERANCE
+        text.append("transformed eval worst %.1e at %s" % (worst, where))
+        model.transform_input = False
     values = parity_test.floating(arrays, "f4")
     exact = run_torchvision(model, wide, parity_test.floating(values, "f8"), True)
     reference = parity_test.gradients(exact, exact)
