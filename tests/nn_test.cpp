@@ -208,11 +208,13 @@ TEST(ImageLinear, IsLinearOfReshapedTensors) {
     return std::vector{y.to_doubles(), x.grad().to_doubles(), w.grad().to_doubles(), b.grad().to_doubles()};
   };
   for (const Activation activation : {Activation::none, Activation::relu}) {
-    EXPECT_EQ(run([&] { return layer.forward(x, activation); }),
-              run([&] { return linear(reshape(x, {7, 24}), reshape(w, {5, 24}), b, activation); }));
+    EXPECT_EQ(run([&] { return layer.forward(x, activation); }), run([&] {
+                return linear(reshape(x, {7, 24}), reshape(w, {5, 24}), b, activation);
+              }));
   }
-  EXPECT_NE(message_of([&] { layer.forward(cases::random_tensor({7, 3, 2, 4}, 1)); })
-                .find("x of N,H,W,C and w of out,H,W,C, got 7x3x2x4 and 5x2x3x4"),
+  EXPECT_NE(message_of([&] {
+              layer.forward(cases::random_tensor({7, 3, 2, 4}, 1));
+            }).find("x of N,H,W,C and w of out,H,W,C, got 7x3x2x4 and 5x2x3x4"),
             std::string::npos);
 }
 
