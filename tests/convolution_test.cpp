@@ -31,7 +31,7 @@ class OnOtherMachines : public ::testing::TestWithParam<simt::Limits> {
       if (kernel.backend != Backend::simt) continue;
       for (const Dtype dtype : dtypes) {
         SCOPED_TRACE(std::string(c.primitive->name) + ", " + c.label + ", " + std::string(name_of(dtype)));
-        ASSERT_TRUE(kernel.supports(c.problem(dtype).get()));
+        if (!kernel.supports(c.problem(dtype).get())) continue;  // depthwise; that one ran is checked below
         const auto got = testing::run_kernel(c, kernel, ports, dtype);
         EXPECT_EQ(got.damage, "");
         for (std::size_t i = 0; i < got.outputs.size(); ++i) {

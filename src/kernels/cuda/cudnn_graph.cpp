@@ -192,6 +192,21 @@ class Builder {
         fe::graph::Batchnorm_backward_attributes().set_saved_mean_and_inv_variance(mean, invstd));
     out(node, {made[0], made[1], made[2]});
   }
+  void row_norm(const GraphNode& node, fe::NormFwdPhase_t phase) {
+    Tensor eps = in(node, 3);
+    const auto made =
+        graph_->layernorm(in(node, 0), in(node, 1), in(node, 2),
+                          fe::graph::Layernorm_attributes().set_forward_phase(phase).set_epsilon(eps));
+    if (phase == fe::NormFwdPhase_t::INFERENCE) return out(node, {made[0]});
+    out(node, {made[0], made[1], made[2]});
+  }
+  void row_norm_backward(const GraphNode& node) {
+    Tensor mean = in(node, 3), invstd = in(node, 4);
+    const auto made = graph_->layernorm_backward(
+        in(node, 0), in(node, 1), in(node, 2),
+        fe::graph::Layernorm_backward_attributes().set_saved_mean_and_inv_variance(mean, invstd));
+    out(node, {made[0], made[1], made[2]});
+  }
   void statistics_finalize(const GraphNode& node) {
     Tensor mean = in(node, 4), var = in(node, 5), momentum = in(node, 7);
     const auto made = graph_->bn_finalize(
@@ -226,6 +241,10 @@ class Builder {
         return pointwise(node, Mode::RELU_BWD);
       case GraphOp::sigmoid_backward:
         return pointwise(node, Mode::SIGMOID_BWD);
+      case GraphOp::gelu:
+        return pointwise(node, Mode::GELU_FWD);
+      case GraphOp::gelu_backward:
+        return pointwise(node, Mode::GELU_BWD);
       case GraphOp::inverse_root:
         return pointwise(node, Mode::RSQRT);
       case GraphOp::sum:
@@ -241,6 +260,12 @@ class Builder {
         return norm_training(node);
       case GraphOp::norm_backward:
         return norm_backward(node);
+      case GraphOp::row_norm_training:
+        return row_norm(node, fe::NormFwdPhase_t::TRAINING);
+      case GraphOp::row_norm_inference:
+        return row_norm(node, fe::NormFwdPhase_t::INFERENCE);
+      case GraphOp::row_norm_backward:
+        return row_norm_backward(node);
       case GraphOp::pool_average:
         return pool(node, fe::ResampleMode_t::AVGPOOL_INCLUDE_PADDING);
       case GraphOp::pool_average_inside:

@@ -31,6 +31,8 @@ enum class GraphOp : std::uint8_t {
   sigmoid,              // x -> y
   relu_backward,        // dy, x -> dx
   sigmoid_backward,     // dy, x -> dx
+  gelu,                 // x -> y, by erf
+  gelu_backward,        // dy, x -> dx
   inverse_root,         // x -> x^-1/2
   sum,                  // x -> y, over the dimensions in which y has size 1
   statistics,           // x -> sum, sum of squares, of each channel
@@ -39,6 +41,9 @@ enum class GraphOp : std::uint8_t {
   norm_training,        // x, scale, bias, running_mean, running_var, eps, momentum
                         //   -> y, mean, invstd, next_mean, next_var
   norm_backward,        // dy, x, scale, mean, invstd -> dx, dscale, dbias
+  row_norm_training,    // x, scale, bias, eps -> y, mean, invstd of each row
+  row_norm_inference,   // x, scale, bias, eps -> y
+  row_norm_backward,    // dy, x, scale, mean, invstd -> dx, dscale, dbias
   pool_average,         // x -> y; padding counts as zeros
   pool_average_inside,  // x -> y; only what lies inside counts
 };

@@ -51,12 +51,18 @@ Cost cost(const P& p) {
 
 constexpr Kernel forward_kernels[] = {
     FOVEA_CUDA_ROW("warp_rows", layer_norm_forward_warp_rows, supports_layer_norm_warp_rows),
+#if FOVEA_CUDNN
+    kernel<&layer_norm_forward_cudnn, &layer_norm_forward_cudnn_supports>("cudnn", Backend::cudnn),
+#endif
     kernel<&layer_norm_forward_cpu, &supports_f32_f64<P>>("cpu", Backend::cpu),
     kernel<&layer_norm_forward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
     FOVEA_SIMT_ROW("warp_rows", layer_norm_forward_warp_rows, supports_layer_norm_warp_rows),
 };
 constexpr Kernel backward_kernels[] = {
     FOVEA_CUDA_ROW("warp_rows", layer_norm_backward_warp_rows, supports_layer_norm_warp_rows),
+#if FOVEA_CUDNN
+    kernel<&layer_norm_backward_cudnn, &layer_norm_backward_cudnn_supports>("cudnn", Backend::cudnn),
+#endif
     kernel<&layer_norm_backward_cpu, &supports_f32_f64<P>>("cpu", Backend::cpu),
     kernel<&layer_norm_backward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
     FOVEA_SIMT_ROW("warp_rows", layer_norm_backward_warp_rows, supports_layer_norm_warp_rows),

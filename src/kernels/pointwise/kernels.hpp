@@ -38,6 +38,11 @@ void multiply_backward_cpu(const BroadcastProblem&, Ports, Stream);
 void dropout_forward_cpu(const DropoutProblem&, Ports, Stream);
 void dropout_backward_cpu(const DropoutProblem&, Ports, Stream);
 
+bool gelu_forward_cudnn_supports(const PointwiseProblem&);
+bool gelu_backward_cudnn_supports(const PointwiseProblem&);
+void gelu_forward_cudnn(const PointwiseProblem&, Ports, Stream);
+void gelu_backward_cudnn(const PointwiseProblem&, Ports, Stream);
+
 // Hand-written CUDA (*.cu), compiled for the host executor and for a device.
 FOVEA_IN_BOTH_WORLDS(                                                       //
     bool supports_pointwise_vector(const PointwiseProblem&);                //

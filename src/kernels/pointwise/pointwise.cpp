@@ -104,12 +104,27 @@ POINTWISE_KERNELS(relu_forward, Unary, supports_pointwise_vector);
 POINTWISE_KERNELS(relu_backward, Unary, supports_pointwise_vector);
 POINTWISE_KERNELS(sigmoid_forward, Unary, supports_pointwise_vector);
 POINTWISE_KERNELS(sigmoid_backward, Unary, supports_pointwise_vector);
-POINTWISE_KERNELS(gelu_forward, Unary, supports_pointwise_vector);
-POINTWISE_KERNELS(gelu_backward, Unary, supports_pointwise_vector);
 POINTWISE_KERNELS(add_forward, Binary, supports_broadcast_vector);
 POINTWISE_KERNELS(add_backward, Binary, supports_broadcast_vector);
 POINTWISE_KERNELS(multiply_forward, Binary, supports_broadcast_vector);
 POINTWISE_KERNELS(multiply_backward, Binary, supports_broadcast_vector);
+
+constexpr Kernel gelu_forward_kernels[] = {
+    FOVEA_CUDA_ROW("vector", gelu_forward_vector, supports_pointwise_vector),
+#if FOVEA_CUDNN
+    kernel<&gelu_forward_cudnn, &gelu_forward_cudnn_supports>("cudnn", Backend::cudnn),
+#endif
+    kernel<&gelu_forward_cpu, &supports_f32_f64<Unary>>("cpu", Backend::cpu),
+    kernel<&gelu_forward_reference, &supports_f32_f64<Unary>>("reference", Backend::reference),
+    FOVEA_SIMT_ROW("vector", gelu_forward_vector, supports_pointwise_vector)};
+constexpr Kernel gelu_backward_kernels[] = {
+    FOVEA_CUDA_ROW("vector", gelu_backward_vector, supports_pointwise_vector),
+#if FOVEA_CUDNN
+    kernel<&gelu_backward_cudnn, &gelu_backward_cudnn_supports>("cudnn", Backend::cudnn),
+#endif
+    kernel<&gelu_backward_cpu, &supports_f32_f64<Unary>>("cpu", Backend::cpu),
+    kernel<&gelu_backward_reference, &supports_f32_f64<Unary>>("reference", Backend::reference),
+    FOVEA_SIMT_ROW("vector", gelu_backward_vector, supports_pointwise_vector)};
 POINTWISE_KERNELS(dropout_forward, DropoutProblem, supports_dropout_vector);
 POINTWISE_KERNELS(dropout_backward, DropoutProblem, supports_dropout_vector);
 #undef POINTWISE_KERNELS
