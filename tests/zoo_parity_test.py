@@ -28,6 +28,7 @@ except ImportError as missing:
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import parity_test  # noqa: E402
 from parity_test import safetensors_io  # noqa: E402
+import zoo_weights  # noqa: E402
 
 CLASSES = 3
 # model, side of the image, images in a batch
@@ -49,25 +50,7 @@ def make(name):
 
 
 def weights_of(model, rng):
-    """The model's own start, with biases and statistics moved off zero and one, so that none hides."""
-    state = {}
-    for name, tensor in model.state_dict().items():
-        a = tensor.double().numpy()
-        noise = rng.standard_normal(a.shape) if a.ndim == 1 else 0
-        if name.endswith("num_batches_tracked"):
-            a = np.asarray(5)
-        elif name.endswith("running_var"):
-            a = np.exp(0.3 * noise)
-        elif name.endswith("running_mean"):
-            a = 0.1 * noise
-        elif a.ndim == 1:
-            a = a + (0.2 if name.endswith("weight") else 0.05) * noise
-        elif name.endswith("layer_scale"):
-            a = 0.3 + 0.1 * rng.standard_normal(a.shape)  # 1e-6 would leave nothing of the branches
-        elif name.startswith("classifier"):
-            a = a * 4  # deviations of 0.01 would leave nothing of the signal
-        state[name] = a
-    return state
+    return zoo_weights.moved({name: tensor.double().numpy() for name, tensor in model.state_dict().items()}, rng)
 
 
 def run_torchvision(model, weights, arrays, train):
