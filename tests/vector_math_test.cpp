@@ -101,10 +101,11 @@ double worst_share(float from, float to) {
   return worst;
 }
 
-TEST(VectorMath, NormalShareIsWithinFourUlp) {
-  EXPECT_LE(worst_share(-1e-3f, 1e-3f), 4.0);
-  EXPECT_LE(worst_share(-1.0f, 1.0f), 4.0);
-  EXPECT_LE(worst_share(1.0f, 20.0f), 1.0);
+// Without fused multiply-adds, as in a build of little optimisation, it is 4.45 and 1.11.
+TEST(VectorMath, NormalShareIsWithinFiveUlp) {
+  EXPECT_LE(worst_share(-1e-3f, 1e-3f), 5.0);
+  EXPECT_LE(worst_share(-1.0f, 1.0f), 5.0);
+  EXPECT_LE(worst_share(1.0f, 20.0f), 1.25);
 }
 
 TEST(VectorMath, NormalShareLosesLeftwardsWhatTheSquareIsRoundedBy) {
