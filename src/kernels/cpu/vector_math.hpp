@@ -14,8 +14,8 @@
 //
 // with Q a polynomial of degree 9 in v = (t - 3) / (t + 3), fitted here to Q by weighted least squares, the weights
 // iterated towards the smallest largest relative error (Lawson), which is 6.6e-9 over [0, 13.3], where Phi becomes
-// subnormal. What remains is rounding: at most 4 ulp from the exact value for x >= -1 (5 without fused multiply-adds), and further left
-// x^2 / 2 ulp more, those of e^(-x^2/2), whose argument is rounded.
+// subnormal. What remains is rounding: at most 4 ulp from the exact value for x >= -1 (5 without fused multiply-adds), and
+// further left x^2 / 2 ulp more, those of e^(-x^2/2), whose argument is rounded.
 #pragma once
 
 #include <bit>
