@@ -19,6 +19,7 @@
 #include <cstring>
 #include <vector>
 
+#include "kernels/conv2d/conv2d_depthwise_shape.hpp"
 #include "kernels/conv2d/kernels.hpp"
 #include "kernels/cpu/parallel.hpp"
 
@@ -80,45 +81,33 @@ struct Tap {
 /// Of each output of an axis.
 using Axis = std::vector<std::vector<Tap>>;
 
-/// Output o and tap t meet input (o * stride - pad + t * dilation) / divide where that is whole and inside.
-struct AxisSpec {
-  std::int64_t in, out, taps, stride, pad, dilation, divide;
-};
+using Map = DepthwiseMap<std::int64_t>;
 
-Axis axis_of(const AxisSpec& a) {
+Axis axis_of(const DepthwiseAxis<std::int64_t>& a) {
   Axis axis(size(a.out));
   for (std::int64_t o = 0; o < a.out; ++o) {
     for (std::int64_t t = 0; t < a.taps; ++t) {
-      const std::int64_t at = o * a.stride - a.pad + t * a.dilation;
-      if (at >= 0 && at % a.divide == 0 && at / a.divide < a.in) axis[size(o)].push_back({t, at / a.divide});
+      if (const std::int64_t at = a.input_of(o, t); at >= 0) axis[size(o)].push_back({t, at});
     }
   }
   return axis;
 }
 
-/// From one stack of images to another: the forward's x -> y, or the data gradient's dy -> dx.
-struct Geometry {
-  AxisSpec rows, columns;
-  std::int64_t n, c;
-  bool turned;  // the filters are
-
-  /// Whether neighbouring outputs meet neighbouring inputs, for which there are strips.
-  bool adjacent() const { return columns.stride == 1 && columns.dilation == 1 && columns.divide == 1; }
-};
-
-Geometry forward_geometry(const Conv2dProblem& p) {
-  return {{p.h, p.out_h(), p.r, p.stride_h, p.pad_h, p.dilation_h, 1},
-          {p.w, p.out_w(), p.s, p.stride_w, p.pad_w, p.dilation_w, 1},
-          p.n,
-          p.c,
-          false};
-}
-Geometry backward_geometry(const Conv2dProblem& p) {
-  return {{p.out_h(), p.h, p.r, 1, p.dilation_h * (p.r - 1) - p.pad_h, p.dilation_h, p.stride_h},
-          {p.out_w(), p.w, p.s, 1, p.dilation_w * (p.s - 1) - p.pad_w, p.dilation_w, p.stride_w},
-          p.n,
-          p.c,
-          true};
+// f(values of x, output of a strip of Q, tap) for each meeting of the strip with a row of the filter, of S columns, whose
+// first value is column `first` of the row of inputs; a value is loaded once for all taps.
+template <int S, int Q, bool whole, bool inside, class F>
+void for_each_meeting(const float* row, std::int64_t first, std::int64_t width, std::int64_t channels,
+                      std::int64_t count, F&& f) {
+#pragma GCC unroll 32
+  for (int j = 0; j < Q + S - 1; ++j) {
+    const std::int64_t column = first + j;
+    if (!inside && (column < 0 || column >= width)) continue;
+    const Vec value = load<whole>(row + column * channels, count);
+#pragma GCC unroll 16
+    for (int s = 0; s < S; ++s) {
+      if (j >= s && j - s < Q) f(value, j - s, s);
+    }
+  }
 }
 
 // ---- forward and data gradient
@@ -161,16 +150,11 @@ void add_row(const float* row, const float* w, const RowOfOutputs& o, std::int64
   Vec filter[S];
 #pragma GCC unroll 16
   for (int s = 0; s < S; ++s) filter[s] = load(w + s * lanes);
-#pragma GCC unroll 32
-  for (int j = 0; j < Q + S - 1; ++j) {
-    const std::int64_t column = first + j;
-    if (!inside && (column < 0 || column >= o.width)) continue;
-    const Vec value = load<whole>(row + column * o.c, o.count);
-#pragma GCC unroll 16
-    for (int s = 0; s < S; ++s) {
-      if (j >= s && j - s < Q) sum[j - s] += value * filter[s];
-    }
-  }
+  for_each_meeting<S, Q, whole, inside>(
+      row, first, o.width, o.c,
+      o.count, [&](const Vec& value, int i, int tap) __attribute__((always_inline)) {
+        sum[i] += value * filter[tap];
+      });
 }
 
 template <int S, int Q, bool whole>
@@ -222,34 +206,35 @@ void row_of_outputs(const RowOfOutputs& o, bool adjacent) {
   row_of_pixels<whole>(o);
 }
 
-void convolve(const Geometry& g, const float* x, const float* w, const float* bias, bool relu, float* y) {
-  const Channels channels{g.c};
-  const std::int64_t taps = g.rows.taps * g.columns.taps;
-  const Axis rows = axis_of(g.rows), columns = axis_of(g.columns);
-  const std::vector<float> panels = reorder(w, channels, taps, g.turned);
-  parallel_for(g.n * g.rows.out, [&](std::int64_t index) {
-    const std::int64_t n = index / g.rows.out, p = index % g.rows.out;
+void convolve(const Map& m, std::int64_t images, const float* x, const float* w, const float* bias, bool relu,
+              float* y) {
+  const Channels channels{m.channels};
+  const std::int64_t taps = m.rows.taps * m.columns.taps;
+  const Axis rows = axis_of(m.rows), columns = axis_of(m.columns);
+  const std::vector<float> panels = reorder(w, channels, taps, m.turned);
+  parallel_for(images * m.rows.out, [&](std::int64_t index) {
+    const std::int64_t n = index / m.rows.out, p = index % m.rows.out;
     for (std::int64_t vector = 0; vector < channels.vectors(); ++vector) {
-      const std::int64_t first = channels.first(vector), count = std::min(lanes, g.c);
+      const std::int64_t first = channels.first(vector), count = std::min(lanes, m.channels);
       const float* own_bias = bias == nullptr ? nullptr : bias + first;
       RowOfOutputs row{.rows = rows[size(p)],
                        .columns = columns,
-                       .x = x + n * g.rows.in * g.columns.in * g.c + first,
+                       .x = x + n * m.rows.in * m.columns.in * m.channels + first,
                        .w = panels.data() + vector * taps * lanes,
-                       .width = g.columns.in,
-                       .c = g.c,
-                       .taps = g.columns.taps,
-                       .shift = -g.columns.pad,
+                       .width = m.columns.in,
+                       .c = m.channels,
+                       .taps = m.columns.taps,
+                       .shift = -m.columns.pad,
                        .bias = Vec{},
                        .relu = relu,
-                       .y = y + index * g.columns.out * g.c + first,
+                       .y = y + index * m.columns.out * m.channels + first,
                        .count = count};
       if (channels.whole()) {
         if (own_bias != nullptr) row.bias = load(own_bias);
-        row_of_outputs<true>(row, g.adjacent());
+        row_of_outputs<true>(row, m.adjacent());
       } else {
         if (own_bias != nullptr) row.bias = load<false>(own_bias, count);
-        row_of_outputs<false>(row, g.adjacent());
+        row_of_outputs<false>(row, m.adjacent());
       }
     }
   });
@@ -284,16 +269,11 @@ void strip_gradient(const RowOfGradients& o, std::int64_t q) {
     Vec sum[S];
 #pragma GCC unroll 16
     for (int s = 0; s < S; ++s) sum[s] = load(sums + s * lanes);
-#pragma GCC unroll 32
-    for (int j = 0; j < Q + S - 1; ++j) {
-      const std::int64_t column = first + j;
-      if (column < 0 || column >= o.width) continue;
-      const Vec value = load<whole>(row + column * o.c, o.count);
-#pragma GCC unroll 16
-      for (int s = 0; s < S; ++s) {
-        if (j >= s && j - s < Q) sum[s] += value * gradient[j - s];
-      }
-    }
+    for_each_meeting<S, Q, whole, false>(
+        row, first, o.width, o.c,
+        o.count, [&](const Vec& value, int i, int tap) __attribute__((always_inline)) {
+          sum[tap] += value * gradient[i];
+        });
 #pragma GCC unroll 16
     for (int s = 0; s < S; ++s) store(sums + s * lanes, sum[s]);
   }
@@ -342,10 +322,10 @@ struct Units {
 };
 
 void weight_gradient(const Conv2dProblem& p, const float* x, const float* dy, float* dw, float* db) {
-  const Geometry g = forward_geometry(p);
+  const Map m = depthwise_forward_map<std::int64_t>(p);
   const Channels channels{p.c};
   const std::int64_t taps = p.r * p.s, sums_of_vector = (taps + 1) * lanes;
-  const Axis rows = axis_of(g.rows), columns = axis_of(g.columns);
+  const Axis rows = axis_of(m.rows), columns = axis_of(m.columns);
   const Units u(p.n * p.out_h(), channels.vectors());
   const std::int64_t block = std::max<std::int64_t>(1, chain / p.out_w());
   std::vector<float> totals(
@@ -374,9 +354,9 @@ void weight_gradient(const Conv2dProblem& p, const float* x, const float* dy, fl
                                        .bias_sums = own + taps * lanes,
                                        .count = std::min(lanes, p.c)};
         if (channels.whole()) {
-          row_of_gradients<true>(gradients, g.adjacent());
+          row_of_gradients<true>(gradients, m.adjacent());
         } else {
-          row_of_gradients<false>(gradients, g.adjacent());
+          row_of_gradients<false>(gradients, m.adjacent());
         }
       }
       if ((index + 1 - begin) % block == 0 || index + 1 == end) {
@@ -413,13 +393,13 @@ bool conv2d_depthwise_supports(const Conv2dProblem& p) {
 }
 
 void conv2d_forward_depthwise(const Conv2dProblem& p, Ports ports, Stream) {
-  convolve(forward_geometry(p), ports[0].as<float>(), ports[1].as<float>(), ports[2].as<float>(), p.relu != 0,
-           ports[3].as<float>());
+  convolve(depthwise_forward_map<std::int64_t>(p), p.n, ports[0].as<float>(), ports[1].as<float>(),
+           ports[2].as<float>(), p.relu != 0, ports[3].as<float>());
 }
 
 void conv2d_backward_data_depthwise(const Conv2dProblem& p, Ports ports, Stream) {
-  convolve(backward_geometry(p), ports[0].as<float>(), ports[1].as<float>(), nullptr, false,
-           ports[2].as<float>());
+  convolve(depthwise_backward_map<std::int64_t>(p), p.n, ports[0].as<float>(), ports[1].as<float>(), nullptr,
+           false, ports[2].as<float>());
 }
 
 void conv2d_backward_weights_depthwise(const Conv2dProblem& p, Ports ports, Stream) {

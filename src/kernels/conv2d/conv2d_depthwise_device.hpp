@@ -11,35 +11,7 @@ namespace fovea::SIMT_WORLD {
 template <int V>
 constexpr int strip_outputs = depthwise_outputs(V);
 
-/// One axis from outputs to inputs: output o and tap t of the filter meet input (o stride - pad + t dilation) / divide,
-/// where that is whole and inside.
-struct DepthwiseAxis {
-  int in, out, taps, stride, pad, dilation, divide;
-  /// Or -1.
-  __device__ __forceinline__ int input_of(int output, int tap) const {
-    const int at = output * stride - pad + tap * dilation;
-    if (at < 0) return -1;
-    const int input = divide == 1 ? at : at / divide;
-    return input < in && input * divide == at ? input : -1;
-  }
-};
-
-/// From one stack of images to another: the forward's x -> y, or the data gradient's dy -> dx with turned filters.
-struct DepthwiseMap {
-  DepthwiseAxis rows, columns;
-  int channels;
-  bool turned;
-  /// Whether neighbouring outputs meet neighbouring inputs.
-  bool adjacent() const { return columns.stride == 1 && columns.dilation == 1 && columns.divide == 1; }
-};
-
-inline DepthwiseMap depthwise_forward_map(const Conv2dProblem& p) {
-  const auto i = [](std::int64_t v) { return static_cast<int>(v); };
-  return {{i(p.h), i(p.out_h()), i(p.r), i(p.stride_h), i(p.pad_h), i(p.dilation_h), 1},
-          {i(p.w), i(p.out_w()), i(p.s), i(p.stride_w), i(p.pad_w), i(p.dilation_w), 1},
-          i(p.c),
-          false};
-}
+using DeviceMap = DepthwiseMap<int>;
 
 /// Where a strip lies.
 struct DepthwisePlace {
@@ -55,13 +27,41 @@ struct DepthwisePlace {
 
 /// Calls f with the columns of the filter where there is a kernel that has a row of it in registers, else with 0.
 template <class F>
-void visit_columns(const DepthwiseMap& map, F&& f) {
+void visit_columns(const DeviceMap& map, F&& f) {
   if (map.adjacent() && map.columns.taps == 7) {
     f(std::integral_constant<int, 7>{});
   } else if (map.adjacent() && map.columns.taps == 3) {
     f(std::integral_constant<int, 3>{});
   } else {
     f(std::integral_constant<int, 0>{});
+  }
+}
+
+/// f(V values of x, output of the strip, tap of the row) for each meeting of the strip's outputs with a row of the filter,
+/// of S columns; with S = 0 with its column `tap` alone. `x` is the row of inputs; a value is loaded once for all taps.
+template <int S, int V, int outputs, class T, class F>
+__device__ __forceinline__ void for_each_meeting(const T* x, const DeviceMap& m, int output, int tap, F&& f) {
+  if constexpr (S > 0) {
+#pragma unroll
+    for (int j = 0; j < outputs + S - 1; ++j) {
+      const int column = output + j - m.columns.pad;
+      if (column < 0 || column >= m.columns.in) continue;
+      Accumulator<T> value[V];
+      load_as<V>(value, x + column * m.channels);
+#pragma unroll
+      for (int s = 0; s < S; ++s) {
+        if (j >= s && j - s < outputs) f(value, j - s, s);
+      }
+    }
+  } else {
+#pragma unroll
+    for (int i = 0; i < outputs; ++i) {
+      const int column = m.columns.input_of(output + i, tap);
+      if (column < 0) continue;
+      Accumulator<T> value[V];
+      load_as<V>(value, x + column * m.channels);
+      f(value, i, 0);
+    }
   }
 }
 

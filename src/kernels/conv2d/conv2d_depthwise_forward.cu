@@ -24,7 +24,7 @@ constexpr int most_taps = 49;  // of a go
 
 // Fills `filter` with rows [first, end) of the tile's filters; channels beyond the last have zeros.
 template <int width, class T, class A>
-__device__ __forceinline__ void load_filter(A (&filter)[most_taps][width], const T* w, const DepthwiseMap& m,
+__device__ __forceinline__ void load_filter(A (&filter)[most_taps][width], const T* w, const DeviceMap& m,
                                             int first_channel, int first, int end) {
   const int taps = m.rows.taps * m.columns.taps, count = (end - first) * m.columns.taps;
   for (int i = static_cast<int>(threadIdx.x); i < count * width; i += strip_threads) {
@@ -37,37 +37,23 @@ __device__ __forceinline__ void load_filter(A (&filter)[most_taps][width], const
 // One row of the filter over a strip; `x` is the row of inputs, from the first channel on.
 template <int S, int V, int outputs, class T, class A, class Filter>
 __device__ __forceinline__ void add_row(const T* x, const Filter& filter, int first_tap, int lane_channel,
-                                        const DepthwiseMap& m, int output, A (&sum)[outputs][V]) {
+                                        const DeviceMap& m, int output, A (&sum)[outputs][V]) {
   if constexpr (S > 0) {
     A columns[S][V];
 #pragma unroll
     for (int s = 0; s < S; ++s) load_values<V>(columns[s], &filter[first_tap + s][lane_channel]);
+    for_each_meeting<S, V, outputs>(x, m, output, 0, [&](const A(&value)[V], int i, int s) {
 #pragma unroll
-    for (int j = 0; j < outputs + S - 1; ++j) {
-      const int column = output + j - m.columns.pad;
-      if (column < 0 || column >= m.columns.in) continue;
-      A value[V];
-      load_as<V>(value, x + column * m.channels);
-#pragma unroll
-      for (int s = 0; s < S; ++s) {
-        if (j < s || j - s >= outputs) continue;
-#pragma unroll
-        for (int v = 0; v < V; ++v) sum[j - s][v] += value[v] * columns[s][v];
-      }
-    }
+      for (int v = 0; v < V; ++v) sum[i][v] += value[v] * columns[s][v];
+    });
   } else {
     for (int s = 0; s < m.columns.taps; ++s) {
       A weight[V];
       load_values<V>(weight, &filter[first_tap + s][lane_channel]);
-#pragma unroll
-      for (int i = 0; i < outputs; ++i) {
-        const int column = m.columns.input_of(output + i, s);
-        if (column < 0) continue;
-        A value[V];
-        load_as<V>(value, x + column * m.channels);
+      for_each_meeting<0, V, outputs>(x, m, output, s, [&](const A(&value)[V], int i, int) {
 #pragma unroll
         for (int v = 0; v < V; ++v) sum[i][v] += value[v] * weight[v];
-      }
+      });
     }
   }
 }
@@ -96,7 +82,7 @@ __device__ __forceinline__ void store_strip(A (&sum)[outputs][V], bool relu, int
 
 template <class T, int V, int S>
 __global__ void __launch_bounds__(strip_threads, strip_blocks_at_once)
-    depthwise_strips_kernel(const T* x, const T* w, const Accumulator<T>* bias, bool relu, DepthwiseMap m,
+    depthwise_strips_kernel(const T* x, const T* w, const Accumulator<T>* bias, bool relu, DeviceMap m,
                             DepthwiseStrips strips, T* y) {
   using A = Accumulator<T>;
   constexpr int outputs = strip_outputs<V>, width = DepthwiseStrips::most_lanes * V;
@@ -136,17 +122,7 @@ __global__ void __launch_bounds__(strip_threads, strip_blocks_at_once)
   }
 }
 
-DepthwiseMap backward_map(const Conv2dProblem& p) {
-  const auto i = [](std::int64_t v) { return static_cast<int>(v); };
-  return {{i(p.out_h()), i(p.h), i(p.r), 1, i(p.dilation_h * (p.r - 1) - p.pad_h), i(p.dilation_h),
-           i(p.stride_h)},
-          {i(p.out_w()), i(p.w), i(p.s), 1, i(p.dilation_w * (p.s - 1) - p.pad_w), i(p.dilation_w),
-           i(p.stride_w)},
-          i(p.c),
-          true};
-}
-
-void run(const simt::LaunchName& name, Dtype dtype, std::int64_t n, const DepthwiseMap& m, const View& x,
+void run(const simt::LaunchName& name, Dtype dtype, std::int64_t n, const DeviceMap& m, const View& x,
          const View& w, const View& bias, bool relu, const View& y, Stream stream) {
   visit_vector(dtype, m.channels, aligned_16({x.data, bias.data, y.data}), [&](auto zero, auto vector) {
     using T = decltype(zero);
@@ -176,13 +152,13 @@ bool supports_conv2d_depthwise(const Conv2dProblem& p) {
 }
 
 void conv2d_forward_depthwise(const Conv2dProblem& p, Ports ports, Stream stream) {
-  run("conv2d.forward depthwise", p.dtype, p.n, depthwise_forward_map(p), ports[0], ports[1], ports[2],
+  run("conv2d.forward depthwise", p.dtype, p.n, depthwise_forward_map<int>(p), ports[0], ports[1], ports[2],
       p.relu != 0, ports[3], stream);
 }
 
 void conv2d_backward_data_depthwise(const Conv2dProblem& p, Ports ports, Stream stream) {
-  run("conv2d.backward_data depthwise", p.dtype, p.n, backward_map(p), ports[0], ports[1], View{}, false,
-      ports[2], stream);
+  run("conv2d.backward_data depthwise", p.dtype, p.n, depthwise_backward_map<int>(p), ports[0], ports[1],
+      View{}, false, ports[2], stream);
 }
 
 }  // namespace fovea::SIMT_WORLD

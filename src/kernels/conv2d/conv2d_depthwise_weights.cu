@@ -4,8 +4,8 @@
 //
 // Idea: a warp takes one row of the filter and a part of the strips (conv2d_depthwise_forward.cu): with 16 bytes of channels
 // to a lane it holds a strip of dy and the row's sums in registers, and multiplies each vector of x by all outputs that it
-// meets. The warps of a block take the rows of the filter over the same strips, so that six of seven loads come from the
-// first cache. Neither shared memory nor barriers: the lanes of a warp that share channels are added by shuffles, and each
+// meets. The warps of a block take the rows of the filter over the same strips, so that six of seven loads are
+// expected to come from the first cache. Neither shared memory nor barriers: the lanes of a warp that share channels are added by shuffles, and each
 // part is written once. Filters of other sizes, strides and dilations have a warp for each tap instead.
 //
 // Traffic: Cost's bytes where the rows of a block's strips stay in the first cache, dy once more for db, and parts, a value
@@ -29,42 +29,11 @@ __device__ __forceinline__ void load_strip(A (&gradient)[outputs][V], const T* d
   }
 }
 
-// A row of the filter (S of its columns), or with S = 0 its column `s` alone; `x` is the row of inputs.
-template <int S, int V, int outputs, int sums, class T, class A>
-__device__ __forceinline__ void add_strip(const T* x, const A (&gradient)[outputs][V], const DepthwiseMap& m,
-                                          int output, int s, A (&sum)[sums][V]) {
-  if constexpr (S > 0) {
-#pragma unroll
-    for (int j = 0; j < outputs + S - 1; ++j) {
-      const int column = output + j - m.columns.pad;
-      if (column < 0 || column >= m.columns.in) continue;
-      A value[V];
-      load_as<V>(value, x + column * m.channels);
-#pragma unroll
-      for (int k = 0; k < S; ++k) {
-        if (j < k || j - k >= outputs) continue;
-#pragma unroll
-        for (int v = 0; v < V; ++v) sum[k][v] += value[v] * gradient[j - k][v];
-      }
-    }
-  } else {
-#pragma unroll
-    for (int i = 0; i < outputs; ++i) {
-      const int column = m.columns.input_of(output + i, s);
-      if (column < 0) continue;
-      A value[V];
-      load_as<V>(value, x + column * m.channels);
-#pragma unroll
-      for (int v = 0; v < V; ++v) sum[0][v] += value[v] * gradient[i][v];
-    }
-  }
-}
-
 // Partials are [tap][part][channel].
 template <class T, int V, int S>
 __global__ void __launch_bounds__(DepthwiseStrips::threads, 2)
-    depthwise_weights_partial(const T* x, const T* dy, DepthwiseMap m, DepthwiseStrips strips,
-                              DepthwiseParts p, Accumulator<T>* partials) {
+    depthwise_weights_partial(const T* x, const T* dy, DeviceMap m, DepthwiseStrips strips, DepthwiseParts p,
+                              Accumulator<T>* partials) {
   using A = Accumulator<T>;
   constexpr int outputs = strip_outputs<V>, sums = S > 0 ? S : 1;
   const int tile = static_cast<int>(blockIdx.x) % strips.tiles,
@@ -86,7 +55,11 @@ __global__ void __launch_bounds__(DepthwiseStrips::threads, 2)
     load_strip(gradient, dy + (at.row * m.columns.out + at.output) * m.channels + channel,
                m.columns.out - at.output, m.channels);
     const std::int64_t input_row = std::int64_t{at.image} * m.rows.in + row;
-    add_strip<S>(x + input_row * m.columns.in * m.channels + channel, gradient, m, at.output, s, sum);
+    for_each_meeting<S, V, outputs>(x + input_row * m.columns.in * m.channels + channel, m, at.output, s,
+                                    [&](const A(&value)[V], int i, int k) {
+#pragma unroll
+                                      for (int v = 0; v < V; ++v) sum[k][v] += value[v] * gradient[i][v];
+                                    });
   }
   __syncwarp();
 #pragma unroll
@@ -113,7 +86,7 @@ __global__ void __launch_bounds__(merge_threads, column_blocks_at_once)
 }  // namespace
 
 void conv2d_backward_weights_depthwise(const Conv2dProblem& p, Ports ports, Stream stream) {
-  const DepthwiseMap m = depthwise_forward_map(p);
+  const DeviceMap m = depthwise_forward_map<int>(p);
   visit_vector(p.dtype, p.c, aligned_16({ports[0].data, ports[1].data}), [&](auto zero, auto vector) {
     using T = decltype(zero);
     using A = Accumulator<T>;
