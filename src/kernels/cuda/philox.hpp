@@ -28,4 +28,12 @@ __device__ __forceinline__ PhiloxWords philox(PhiloxWords counter, std::uint32_t
   return counter;
 }
 
+/// Of elements 4 block .. 4 block + 3; `key` is {seed, offset}. The host's dropout_words() are these.
+__device__ __forceinline__ PhiloxWords random_words(const std::int64_t* key, std::uint64_t block) {
+  const auto seed = static_cast<std::uint64_t>(key[0]), offset = static_cast<std::uint64_t>(key[1]);
+  return philox({{static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(block >> 32),
+                  static_cast<std::uint32_t>(offset), static_cast<std::uint32_t>(offset >> 32)}},
+                static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32));
+}
+
 }  // namespace fovea::SIMT_WORLD

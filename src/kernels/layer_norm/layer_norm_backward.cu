@@ -94,10 +94,9 @@ void column_gradients(const LayerNormProblem& p, Ports ports, Stream stream) {
   using A = Accumulator<T>;
   const ColumnShape s = column_shape(1, p.rows, p.channels, V, simt::limits());
   const Scratch<A> partials(partial_count(s, 2), stream, "gradient sums of the parts");
-  const simt::Launch launch{
-      .grid = static_cast<unsigned>(s.blocks()), .block = column_threads, .stream = stream_of(stream)};
-  simt::launch("layer_norm.backward warp_rows, columns", &layer_norm_column_sums<T, V>, launch,
-               ports[0].as<T>(), ports[1].as<T>(), ports[3].as<A>(), ports[4].as<A>(), s, partials.data());
+  simt::launch("layer_norm.backward warp_rows, columns", &layer_norm_column_sums<T, V>,
+               columns_launch(s, stream), ports[0].as<T>(), ports[1].as<T>(), ports[3].as<A>(),
+               ports[4].as<A>(), s, partials.data());
   simt::launch("layer_norm.backward warp_rows, merge", &layer_norm_column_merge<A>, merge_launch(s, stream),
                partials.data(), s, ports[6].as<A>(), ports[7].as<A>());
 }

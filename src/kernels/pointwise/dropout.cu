@@ -41,16 +41,11 @@ template <class T, int V>
 __global__ void __launch_bounds__(element_threads, element_blocks_at_once)
     dropout_forward_kernel(const T* x, const std::int64_t* key, std::int64_t count, std::uint64_t threshold,
                            Accumulator<T> scale, T* y, std::uint8_t* mask) {
-  const auto seed = static_cast<std::uint64_t>(key[0]), offset = static_cast<std::uint64_t>(key[1]);
   for_each_item((count + byte_elements - 1) / byte_elements, [&](std::int64_t byte) {
     unsigned bits = 0;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const auto block = static_cast<std::uint64_t>(2 * byte + half);
-      const PhiloxWords words =
-          philox({{static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(block >> 32),
-                   static_cast<std::uint32_t>(offset), static_cast<std::uint32_t>(offset >> 32)}},
-                 static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32));
+      const PhiloxWords words = random_words(key, static_cast<std::uint64_t>(2 * byte + half));
 #pragma unroll
       for (int e = 0; e < 4; ++e) bits |= (words.at[e] >= threshold ? 1u : 0u) << (4 * half + e);
     }

@@ -29,12 +29,7 @@ struct Draw {
 template <class A>
 __device__ __forceinline__ A branch_scale(const Draw<A>& draw, std::int64_t sample) {
   if (draw.key == nullptr) return A(1);
-  const auto seed = static_cast<std::uint64_t>(draw.key[0]), offset = static_cast<std::uint64_t>(draw.key[1]);
-  const auto block = static_cast<std::uint64_t>(sample / 4);
-  const PhiloxWords words =
-      philox({{static_cast<std::uint32_t>(block), static_cast<std::uint32_t>(block >> 32),
-               static_cast<std::uint32_t>(offset), static_cast<std::uint32_t>(offset >> 32)}},
-             static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32));
+  const PhiloxWords words = random_words(draw.key, static_cast<std::uint64_t>(sample / 4));
   std::uint32_t word = words.at[0];
 #pragma unroll
   for (int i = 1; i < 4; ++i) word = sample % 4 == i ? words.at[i] : word;
@@ -119,10 +114,6 @@ Draw<A> draw_of(const ScaleResidualProblem& p, const View& key) {
   return {key.as<std::int64_t>(), dropout_threshold(p.p), A(dropout_scale(p.p))};
 }
 
-simt::Launch launch_of(const ColumnShape& s, Stream stream) {
-  return {.grid = static_cast<unsigned>(s.blocks()), .block = column_threads, .stream = stream_of(stream)};
-}
-
 }  // namespace
 
 // Counts of 32 bits, on grids that can be launched.
@@ -141,7 +132,7 @@ void scale_residual_forward_columns(const ScaleResidualProblem& p, Ports ports, 
     using T = decltype(zero);
     using A = Accumulator<T>;
     const ColumnShape s = column_shape(p.samples, p.rows, p.channels, vector, simt::limits());
-    simt::launch("scale_residual.forward columns", &scale_residual_rows<T, vector>, launch_of(s, stream),
+    simt::launch("scale_residual.forward columns", &scale_residual_rows<T, vector>, columns_launch(s, stream),
                  ports[0].as<T>(), ports[1].as<T>(), ports[2].as<A>(), draw_of<A>(p, ports[3]), s,
                  ports[4].as<T>());
   });
@@ -155,7 +146,7 @@ void scale_residual_backward_columns(const ScaleResidualProblem& p, Ports ports,
     const ColumnShape s = column_shape(p.samples, p.rows, p.channels, vector, simt::limits());
     const Scratch<A> partials(partial_count(s, 1), stream, "sums of the parts");
     simt::launch("scale_residual.backward columns", &scale_residual_gradients<T, vector>,
-                 launch_of(s, stream), ports[0].as<T>(), ports[1].as<A>(), draw_of<A>(p, ports[2]),
+                 columns_launch(s, stream), ports[0].as<T>(), ports[1].as<A>(), draw_of<A>(p, ports[2]),
                  ports[3].as<T>(), s, ports[4].as<T>(), partials.data());
     // The parts of all samples are those of one matrix.
     const ColumnShape merge{.channels = p.channels, .parts = static_cast<int>(p.samples * s.parts)};
