@@ -10,27 +10,18 @@
 #include <vector>
 
 #include "kernels/cpu/parallel.hpp"
+#include "kernels/cpu/row_parts.hpp"
 #include "kernels/cpu/stream_store.hpp"
 #include "kernels/layer_norm/kernels.hpp"
 
 namespace fovea {
 namespace {
 
-constexpr std::int64_t max_parts = 64, elements_per_part = 16384, block_rows = 128;
+constexpr std::int64_t elements_per_part = 16384, block_rows = 128;
 constexpr std::int64_t piece = 1024;  // elements of a row that are summed in the dtype
 constexpr std::int64_t chains = 64;   // elements side by side
 
 std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
-
-struct Parts {
-  std::int64_t rows, count;
-  explicit Parts(const LayerNormProblem& p)
-      : rows(p.rows),
-        count(std::clamp<std::int64_t>(p.rows * p.channels / elements_per_part, 1,
-                                       std::min(p.rows, max_parts))) {}
-  std::int64_t begin(std::int64_t part) const { return part * rows / count; }
-  std::int64_t end(std::int64_t part) const { return begin(part + 1); }
-};
 
 // The sum of values(c) for c in [0, count).
 template <class T, class F>
@@ -138,7 +129,7 @@ void layer_norm_forward_cpu(const LayerNormProblem& p, Ports ports, Stream) {
     using T = decltype(zero);
     const T *gamma = ports[1].as<T>(), *beta = ports[2].as<T>();
     T *mean = ports[4].as<T>(), *rstd = ports[5].as<T>();
-    const Parts parts(p);
+    const RowParts parts(p.rows, p.channels, elements_per_part);
     const bool past_cache =
         ports[3].data != ports[0].data && writes_past_cache(ports[3].as<T>(), p.channels, p.rows);
     parallel_for(parts.count, [&](std::int64_t part) {
@@ -158,7 +149,7 @@ void layer_norm_forward_cpu(const LayerNormProblem& p, Ports ports, Stream) {
 void layer_norm_backward_cpu(const LayerNormProblem& p, Ports ports, Stream) {
   visit_float(p.dtype, [&](auto zero) {
     using T = decltype(zero);
-    const Parts parts(p);
+    const RowParts parts(p.rows, p.channels, elements_per_part);
     const bool past_cache =
         ports[5].data != ports[1].data && writes_past_cache(ports[5].as<T>(), p.channels, p.rows);
     std::vector<double> sums(size(parts.count * 2 * p.channels));
@@ -166,15 +157,8 @@ void layer_norm_backward_cpu(const LayerNormProblem& p, Ports ports, Stream) {
       backward_part<T>(p, ports, parts.begin(part), parts.end(part), past_cache,
                        sums.data() + part * 2 * p.channels);
     });
-    for (std::int64_t c = 0; c < p.channels; ++c) {
-      double dgamma = 0, dbeta = 0;
-      for (std::int64_t part = 0; part < parts.count; ++part) {
-        dgamma += sums[size(part * 2 * p.channels + c)];
-        dbeta += sums[size((part * 2 + 1) * p.channels + c)];
-      }
-      ports[6].as<T>()[c] = static_cast<T>(dgamma);
-      ports[7].as<T>()[c] = static_cast<T>(dbeta);
-    }
+    merge_parts(sums.data(), parts.count, 2 * p.channels, p.channels, ports[6].as<T>());
+    merge_parts(sums.data() + p.channels, parts.count, 2 * p.channels, p.channels, ports[7].as<T>());
   });
 }
 

@@ -14,31 +14,27 @@
 #include <vector>
 
 #include "kernels/cpu/parallel.hpp"
+#include "kernels/cpu/row_parts.hpp"
 #include "kernels/cpu/stream_store.hpp"
 #include "kernels/norm/kernels.hpp"
 
 namespace fovea {
 namespace {
 
-constexpr std::int64_t max_parts = 64;
 constexpr std::int64_t elements_per_part = 32768;  // at least: less is not worth a merge
 constexpr std::int64_t block_visits = 128;  // rows (wide ones) summed in the dtype before doubles take over
 constexpr std::int64_t wide_channels = 512;
 
 std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
 
-struct Parts {
-  std::int64_t rows, channels, x_pitch, y_pitch, count, fold;
+struct Parts : RowParts {
+  std::int64_t channels, x_pitch, y_pitch, fold;
   explicit Parts(const BatchNormProblem& p)
-      : rows(p.rows),
+      : RowParts(p.rows, p.channels, elements_per_part),
         channels(p.channels),
         x_pitch(p.x_slice.pitch(p.channels)),
         y_pitch(p.y_slice.pitch(p.channels)),
-        count(std::clamp<std::int64_t>(p.rows * p.channels / elements_per_part, 1,
-                                       std::min(p.rows, max_parts))),
         fold(p.has_slices() ? 1 : std::max<std::int64_t>(1, wide_channels / p.channels)) {}
-  std::int64_t begin(std::int64_t part) const { return part * rows / count; }
-  std::int64_t end(std::int64_t part) const { return begin(part + 1); }
   std::int64_t block_rows() const { return block_visits * fold; }
   std::int64_t wide() const { return fold * channels; }
 };

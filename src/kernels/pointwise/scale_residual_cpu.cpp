@@ -7,26 +7,20 @@
 #include <vector>
 
 #include "kernels/cpu/parallel.hpp"
+#include "kernels/cpu/row_parts.hpp"
 #include "kernels/cpu/stream_store.hpp"
 #include "kernels/pointwise/scale_residual_kernels.hpp"
 
 namespace fovea {
 namespace {
 
-constexpr std::int64_t max_parts = 64, elements_per_part = 16384, block_rows = 128;
+constexpr std::int64_t elements_per_part = 16384, block_rows = 128;
 
 std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
 
-// Rows of all samples, in parts.
-struct Parts {
-  std::int64_t rows, count;
-  explicit Parts(const ScaleResidualProblem& p)
-      : rows(p.samples * p.rows),
-        count(std::clamp<std::int64_t>(rows * p.channels / elements_per_part, 1, std::min(rows, max_parts))) {
-  }
-  std::int64_t begin(std::int64_t part) const { return part * rows / count; }
-  std::int64_t end(std::int64_t part) const { return begin(part + 1); }
-};
+RowParts parts_of(const ScaleResidualProblem& p) {
+  return {p.samples * p.rows, p.channels, elements_per_part};
+}
 
 template <class T>
 struct Branch {
@@ -74,7 +68,7 @@ void scale_residual_forward_cpu(const ScaleResidualProblem& p, Ports ports, Stre
     const T *x = ports[0].as<T>(), *f = ports[1].as<T>();
     T* y = ports[4].as<T>();
     const Branch<T> branch{branch_scales(p, ports[3].as<std::int64_t>()), p.rows, ports[2].as<T>()};
-    const Parts parts(p);
+    const RowParts parts = parts_of(p);
     const bool past_cache = y != x && y != f && writes_past_cache(y, p.channels, parts.rows);
     parallel_for(parts.count, [&](std::int64_t part) {
       for (std::int64_t row = parts.begin(part); row < parts.end(part); ++row) {
@@ -99,17 +93,13 @@ void scale_residual_backward_cpu(const ScaleResidualProblem& p, Ports ports, Str
     const T *f = ports[0].as<T>(), *dy = ports[3].as<T>();
     T *df = ports[4].as<T>(), *dgamma = ports[5].as<T>();
     const Branch<T> branch{branch_scales(p, ports[2].as<std::int64_t>()), p.rows, ports[1].as<T>()};
-    const Parts parts(p);
+    const RowParts parts = parts_of(p);
     std::vector<double> sums(size(parts.count * p.channels));
     parallel_for(parts.count, [&](std::int64_t part) {
       backward_part(branch, parts.begin(part), parts.end(part), p.channels, f, dy, df,
                     sums.data() + part * p.channels);
     });
-    for (std::int64_t c = 0; c < p.channels; ++c) {
-      double sum = 0;
-      for (std::int64_t part = 0; part < parts.count; ++part) sum += sums[size(part * p.channels + c)];
-      dgamma[c] = static_cast<T>(sum);
-    }
+    merge_parts(sums.data(), parts.count, p.channels, p.channels, dgamma);
   });
 }
 
