@@ -24,7 +24,7 @@ struct Wanted {
 /// x = (pixel / 255 - mean) / std for each channel of each input, and where the classes' names are known, these.
 std::map<std::string, std::string> metadata_of(const RunConfig& config) {
   nlohmann::ordered_json normalisation, keys;
-  const std::vector<std::string> names = input_names(config.model);
+  const std::vector<std::string> names = config.model.input_names();
   for (std::size_t i = 0; i < names.size(); ++i) {
     const std::string& modality = config.model.modalities[i];
     for (int c = 0; c < config.model.channels_of(modality); ++c) {

@@ -82,7 +82,7 @@ Probe read_input(const std::string& path, const Model& model) {
   const ModelConfig& config = model.config();
   const SafetensorsFile file = SafetensorsFile::open(path);
   Probe probe;
-  probe.names = input_names(config);
+  probe.names = config.input_names();
   for (const std::string& name : probe.names) {
     const Tensor image = read_image(file, name, config);
     const Shape& first = probe.input.images.empty() ? image.shape() : probe.input.images[0].shape();

@@ -182,7 +182,7 @@ TEST(Shadow, IsTheParameterInBf16) {
 }
 
 TEST_F(EmulatedTest, AnImagesWeightKeepsItsCopyInBf16) {
-  ImageLinear layer(2, 3, 4, 5, Init::normal, Dtype::f32);
+  ImageLinear layer(2, 3, 4, 5, Init::normal(0.01), Dtype::f32);
   layer.initialise(6);
   layer.to(Device::cuda);
   Optimizer optimizer(layer.parameters(), {});

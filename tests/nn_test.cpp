@@ -193,7 +193,7 @@ TEST(Module, PytorchInitDrawsTheBiasToo) {
 }
 
 TEST(ImageLinear, IsLinearOfReshapedTensors) {
-  ImageLinear layer(2, 3, 4, 5, Init::normal, Dtype::f64);
+  ImageLinear layer(2, 3, 4, 5, Init::normal(0.01), Dtype::f64);
   layer.initialise(6);
   const Tensor w = layer.parameters()[0].tensor, b = layer.parameters()[1].tensor;
   Tensor x = cases::random_tensor({7, 2, 3, 4}, 1);

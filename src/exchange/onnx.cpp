@@ -47,17 +47,13 @@ void write_onnx(const std::string& path, const OnnxRequest& request) {
   graph.write(path);
 }
 
-std::vector<std::string> input_names(const ModelConfig& config) {
-  return config.name == "hm-vgg" ? config.modalities : std::vector<std::string>{"image"};
-}
-
 void write_onnx(const std::string& path, Model& model, std::int64_t height, std::int64_t width,
                 const std::string& version, const std::map<std::string, std::string>& metadata) {
   model.check_input_size(height, width);
   model.set_training(false);
   OnnxRequest request{.state = model.state(), .version = version, .metadata = metadata};
   ModelInput input;
-  for (const std::string& name : input_names(model.config())) {
+  for (const std::string& name : model.config().input_names()) {
     const std::int64_t channels = name == "image" ? 3 : model.config().channels_of(name);
     input.images.push_back(
         image_for(height, width, channels, static_cast<std::uint32_t>(input.images.size() + 1)));

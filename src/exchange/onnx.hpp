@@ -35,10 +35,7 @@ struct OnnxRequest {
 /// that no primitive wrote, more than 2 GiB, a file that cannot be written.
 void write_onnx(const std::string& path, const OnnxRequest& request);
 
-/// What a model calls its inputs in files: the modalities of HM-VGG, "image" of the others.
-std::vector<std::string> input_names(const ModelConfig& config);
-
-/// The model for images of one size, with inputs of input_names() and the output "logits" (N,classes). It must be of f32
+/// The model for images of one size, with ModelConfig::input_names() and the output "logits" (N,classes). It must be of f32
 /// and lie on the CPU; it is left in inference.
 void write_onnx(const std::string& path, Model& model, std::int64_t height, std::int64_t width,
                 const std::string& version, const std::map<std::string, std::string>& metadata);

@@ -17,13 +17,7 @@ constexpr std::array<int, 4> depths{6, 12, 36, 24};
 constexpr std::int64_t first_channels = 96, growth = 48, bottleneck = 4 * growth;
 
 Conv2dSpec conv(std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride) {
-  const std::int64_t pad = kernel / 2;
-  return {.in = in,
-          .out = out,
-          .kernel_h = kernel,
-          .kernel_w = kernel,
-          .options = {.stride_h = stride, .stride_w = stride, .pad_h = pad, .pad_w = pad},
-          .bias = false};
+  return same_conv(in, out, kernel, stride, Init::kaiming_fan_in);
 }
 
 /// Zeros, to write into: an image of `channels` for each of x's.
@@ -101,8 +95,9 @@ class DenseNet : public ImageModel {
     }
     norm5_.emplace(channels, config.dtype);
     add_module("features.norm5", *norm5_);
-    classifier_.emplace(LinearSpec{.in = channels, .out = config.classes, .init = Init::pytorch_weight},
-                        config.dtype);
+    classifier_.emplace(
+        LinearSpec{.in = channels, .out = config.classes, .init = Init::pytorch.with_bias(false)},
+        config.dtype);
     add_module("classifier", *classifier_);
   }
 

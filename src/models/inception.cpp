@@ -18,6 +18,9 @@ namespace fovea {
 namespace {
 
 constexpr double eps = 1e-3, auxiliary_weight = 0.4;
+// torchvision cuts both at +-2, which no value reaches, and leaves biases as its layers draw them.
+constexpr Init start = Init::normal(0.1).with_bias(true),
+               auxiliary_start = Init::normal(0.001).with_bias(true);
 constexpr std::int64_t auxiliary_side = 17;  // of the least image from which its head has a pixel left
 constexpr PoolOptions max_pool_2{.kernel_h = 3, .kernel_w = 3};
 constexpr PoolOptions same_average{
@@ -39,7 +42,7 @@ class BasicConv2d : public Module {
                .kernel_w = k.w,
                .options = {.stride_h = k.stride, .stride_w = k.stride, .pad_h = k.pad_h, .pad_w = k.pad_w},
                .bias = false,
-               .init = Init::wide_normal},
+               .init = start},
               dtype),
         bn_(out, dtype, eps) {
     add_module("conv", conv_);
@@ -169,7 +172,7 @@ class AuxiliaryHead : public Module {
   AuxiliaryHead(std::int64_t in, std::int64_t classes, Dtype dtype)
       : conv0_(in, 128, k1x1, dtype),
         conv1_(128, 768, {5, 5}, dtype),
-        fc_({.in = 768, .out = classes, .init = Init::narrow_normal}, dtype) {
+        fc_({.in = 768, .out = classes, .init = auxiliary_start}, dtype) {
     add_module("conv0", conv0_);
     add_module("conv1", conv1_);
     add_module("fc", fc_);
@@ -204,7 +207,7 @@ class Inception : public ImageModel {
   explicit Inception(const ModelConfig& config)
       : ImageModel(config, 75),
         drop_(0.5),
-        fc_({.in = 2048, .out = config.classes, .init = Init::wide_normal}, config.dtype) {
+        fc_({.in = 2048, .out = config.classes, .init = start}, config.dtype) {
     add_conv("Conv2d_1a_3x3", 3, 32, k3x3_half);
     add_conv("Conv2d_2a_3x3", 32, 32, k3x3_valid);
     add_conv("Conv2d_2b_3x3", 32, 64, k3x3);

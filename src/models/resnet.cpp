@@ -22,14 +22,7 @@ Depth depth_of(const std::string& name) {
 }
 
 Conv2dSpec conv(std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride) {
-  const std::int64_t pad = kernel / 2;
-  return {.in = in,
-          .out = out,
-          .kernel_h = kernel,
-          .kernel_w = kernel,
-          .options = {.stride_h = stride, .stride_w = stride, .pad_h = pad, .pad_w = pad},
-          .bias = false,
-          .init = Init::kaiming_fan_out};
+  return same_conv(in, out, kernel, stride, Init::kaiming_fan_out);
 }
 
 /// A basic block (3x3, 3x3) or a bottleneck (1x1, 3x3, 1x1 to four times the width).

@@ -10,6 +10,7 @@ namespace fovea {
 namespace {
 
 constexpr std::int64_t smallest_side = 32, pooled_side = 7, hidden = 4096;
+constexpr Init start = Init::normal(0.01);
 
 class Vgg : public ImageModel {
  public:
@@ -17,9 +18,9 @@ class Vgg : public ImageModel {
       : ImageModel(config, smallest_side),
         features_(config.name.substr(0, config.name.find('_')), config.name.ends_with("_bn"), 3,
                   config.dtype),
-        fc0_(pooled_side, pooled_side, VggFeatures::widths.back(), hidden, Init::normal, config.dtype),
-        fc3_({.in = hidden, .out = hidden, .init = Init::normal}, config.dtype),
-        fc6_({.in = hidden, .out = config.classes, .init = Init::normal}, config.dtype),
+        fc0_(pooled_side, pooled_side, VggFeatures::widths.back(), hidden, start, config.dtype),
+        fc3_({.in = hidden, .out = hidden, .init = start}, config.dtype),
+        fc6_({.in = hidden, .out = config.classes, .init = start}, config.dtype),
         drop2_(0.5),
         drop5_(0.5) {
     add_module("features", features_);

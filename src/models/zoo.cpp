@@ -118,6 +118,10 @@ const std::array<Key, 11> keys{{
 
 }  // namespace
 
+std::vector<std::string> ModelConfig::input_names() const {
+  return name == "hm-vgg" ? modalities : std::vector<std::string>{"image"};
+}
+
 std::int64_t ModelConfig::channels_of(std::string_view modality) const {
   if (modality == "fundus") return 3;
   if (modality == "oct") return oct_channels;

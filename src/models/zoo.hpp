@@ -34,6 +34,8 @@ struct ModelConfig {
   // inception_v3
   bool transform_input = false;  // key inception.transform_input: as torchvision's, for weights that it gives
 
+  /// What its inputs are called in files: the modalities of HM-VGG, "image" of the others.
+  std::vector<std::string> input_names() const;
   std::int64_t channels_of(std::string_view modality) const;  // fundus 3, oct oct_channels, vf 1
 };
 

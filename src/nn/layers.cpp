@@ -8,35 +8,25 @@ namespace {
 
 void start(Tensor& weight, Tensor& bias, Init init, std::uint64_t seed, const std::string& prefix) {
   const InitKey key{.seed = seed, .name = prefix + "weight"};
-  switch (init) {
-    case Init::kaiming_fan_in:
+  switch (init.weight) {
+    case Init::Weight::kaiming_fan_in:
       kaiming_normal_(weight, Fan::in, key);
       break;
-    case Init::kaiming_fan_out:
+    case Init::Weight::kaiming_fan_out:
       kaiming_normal_(weight, Fan::out, key);
       break;
-    case Init::xavier:
+    case Init::Weight::xavier:
       xavier_uniform_(weight, key);
       break;
-    case Init::pytorch:
-    case Init::pytorch_weight:
+    case Init::Weight::pytorch:
       pytorch_default_(weight, fans_of(weight.shape()).in, key);
       break;
-    case Init::normal:
-      normal_(weight, 0.01, key);
-      break;
-    case Init::trunc_normal:
-      normal_(weight, 0.02, key);
-      break;
-    case Init::wide_normal:
-      normal_(weight, 0.1, key);
-      break;
-    case Init::narrow_normal:
-      normal_(weight, 0.001, key);
+    case Init::Weight::normal:
+      normal_(weight, init.deviation, key);
       break;
   }
   if (!bias) return;
-  if (init == Init::pytorch || init == Init::wide_normal || init == Init::narrow_normal) {
+  if (init.draws_bias) {
     pytorch_default_(bias, fans_of(weight.shape()).in, {.seed = seed, .name = prefix + "bias"});
   } else {
     bias.fill(0);
@@ -44,6 +34,17 @@ void start(Tensor& weight, Tensor& bias, Init init, std::uint64_t seed, const st
 }
 
 }  // namespace
+
+Conv2dSpec same_conv(std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride, Init init) {
+  const std::int64_t pad = kernel / 2;
+  return {.in = in,
+          .out = out,
+          .kernel_h = kernel,
+          .kernel_w = kernel,
+          .options = {.stride_h = stride, .stride_w = stride, .pad_h = pad, .pad_w = pad},
+          .bias = false,
+          .init = init};
+}
 
 Conv2d::Conv2d(const Conv2dSpec& spec, Dtype dtype) : spec_(spec) {
   const Shape shape{spec.out, spec.kernel_h, spec.kernel_w, spec.in / spec.options.groups};

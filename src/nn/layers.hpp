@@ -12,22 +12,22 @@
 
 namespace fovea {
 
-/// How a layer's weight starts (init.hpp). The bias starts at zero; with `pytorch` as torch's own layers do.
-/// `normal`: deviation 0.01, as torchvision's VGG starts its classifier. `trunc_normal`: deviation 0.02, as its ConvNeXt
-/// starts everything; the cut at +-2 is a hundred deviations out, which no value reaches. `wide_normal` and
-/// `narrow_normal`: deviations 0.1 and 0.001, as its Inception starts everything and its auxiliary classifier (cut at +-2,
-/// too), with the bias as `pytorch`. `pytorch_weight`: as `pytorch`, but for the bias, which is zero.
-enum class Init : std::uint8_t {
-  kaiming_fan_in,
-  kaiming_fan_out,
-  xavier,
-  pytorch,
-  pytorch_weight,
-  normal,
-  trunc_normal,
-  wide_normal,
-  narrow_normal
+/// How a layer's weight starts (init.hpp), and whether its bias is drawn as torch's own layers draw it, or zero.
+struct Init {
+  enum class Weight : std::uint8_t { kaiming_fan_in, kaiming_fan_out, xavier, pytorch, normal };
+  Weight weight = Weight::kaiming_fan_in;
+  double deviation = 0;  // normal only
+  bool draws_bias = false;
+
+  static const Init kaiming_fan_in, kaiming_fan_out, xavier;
+  static const Init pytorch;  // weight and bias
+  static constexpr Init normal(double deviation) { return {Weight::normal, deviation, false}; }
+  constexpr Init with_bias(bool drawn) const { return {weight, deviation, drawn}; }
 };
+inline constexpr Init Init::kaiming_fan_in{Weight::kaiming_fan_in};
+inline constexpr Init Init::kaiming_fan_out{Weight::kaiming_fan_out};
+inline constexpr Init Init::xavier{Weight::xavier};
+inline constexpr Init Init::pytorch{Weight::pytorch, 0, true};
 
 struct Conv2dSpec {
   std::int64_t in = 1, out = 1;
@@ -36,6 +36,8 @@ struct Conv2dSpec {
   bool bias = true;
   Init init = Init::kaiming_fan_in;
 };
+/// Without bias, of an odd square filter that keeps the image's size but for the stride.
+Conv2dSpec same_conv(std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride, Init init);
 
 /// torch.nn.Conv2d: weight (K,R,S,C/groups; a filter in files) and bias.
 class Conv2d : public Module {
