@@ -39,11 +39,6 @@ std::uint64_t hash_of(const View& view, std::int64_t begin, std::int64_t channel
 
 std::int64_t channels_of(const Shape& shape) { return shape.rank() == 0 ? 1 : shape[-1]; }
 
-Shape with_channels(Shape shape, std::int64_t channels) {
-  if (shape.rank() > 0) shape[-1] = channels;
-  return shape;
-}
-
 bool is_image(const Shape& shape) { return shape.rank() == 4; }
 
 std::vector<std::int64_t> dims_of(const Shape& shape) {
@@ -110,13 +105,14 @@ std::optional<OnnxValue> OnnxTrace::find(const View& view, const ChannelSlice& s
     parts.erase(first + 1, last);
     names = {whole};
   }
-  return OnnxValue{names.front(), with_channels(written->shape, end - begin)};
+  return OnnxValue{names.front(),
+                   slice.is_whole() ? written->shape : with_channels(written->shape, channels)};
 }
 
 void OnnxTrace::write(const View& view, const std::string& name, const Shape& own,
                       const ChannelSlice& slice) {
   const std::int64_t channels = channels_of(own);
-  const Shape whole = slice.is_whole() ? own : slice.shape_of(own);
+  const Shape whole = slice.shape_of(own);
   const Part part{slice.begin, channels, name, hash_of(view, slice.begin, channels, slice.pitch(channels))};
   Written& written = written_[view.data];
   if (slice.is_whole() || written.shape != whole) written = {whole, {}};

@@ -28,11 +28,6 @@ BatchNormProblem problem_of(const Tensor& x, const BatchNormOptions& o, const In
           .y_slice = slice_of(into)};
 }
 
-Shape with_channels(Shape shape, std::int64_t channels) {
-  shape[-1] = channels;
-  return shape;
-}
-
 // Where dx goes. That of a slice is added to what other readers of the image have made, or to zeros: channels that were
 // not read get no gradient.
 Tensor room_for_dx(const Node& node, const Tensor& dy, BatchNormProblem& p) {

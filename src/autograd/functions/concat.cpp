@@ -7,11 +7,6 @@
 namespace fovea {
 namespace {
 
-Shape with_channels(Shape shape, std::int64_t channels) {
-  shape[-1] = channels;
-  return shape;
-}
-
 ConcatProblem problem_of(const std::vector<Tensor>& parts) {
   if (parts.empty() || parts.size() > ConcatProblem::max_parts) {
     fail("concat: takes 1 to " + std::to_string(ConcatProblem::max_parts) + " tensors, got " +
@@ -35,9 +30,7 @@ ConcatProblem problem_of(const std::vector<Tensor>& parts) {
 
 // The ports see rows x channels.
 View as_matrix(const Tensor& tensor, std::int64_t rows) {
-  View view = tensor.view();
-  if (view) view.shape = {rows, tensor.shape()[-1]};
-  return view;
+  return tensor ? with_shape(tensor.view(), {rows, tensor.shape()[-1]}) : View{};
 }
 
 }  // namespace

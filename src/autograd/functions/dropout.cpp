@@ -1,5 +1,6 @@
 // dropout: saves the mask, one bit an element.
 #include "autograd/functions.hpp"
+#include "autograd/functions/random_key.hpp"
 #include "kernels/pointwise/pointwise.hpp"
 #include "kernels/runtime/running.hpp"
 
@@ -10,8 +11,7 @@ Tensor dropout(const Tensor& x, double p, std::uint64_t seed, std::uint64_t offs
   const DropoutProblem problem{.dtype = x.dtype(), .count = x.numel(), .p = p};
   problem.check();
   if (p == 0) return x;
-  const std::int64_t key_values[2] = {static_cast<std::int64_t>(seed), static_cast<std::int64_t>(offset)};
-  const Tensor key = Tensor::from<std::int64_t>(key_values, {2}, Dtype::i64, x.device());
+  const Tensor key = random_key(seed, offset, x.device());
   Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
   const Tensor mask = Tensor::empty(problem.mask_shape(), Dtype::u8, x.device());
   dispatch(dropout_forward, problem, {x.view(), key.view(), y.view(), mask.view()});

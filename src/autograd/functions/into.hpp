@@ -31,10 +31,8 @@ inline Tensor result_of(const Into& into, const Shape& own, Dtype dtype, Device 
 /// The slice's channels of an image of the same bytes or gradient, by themselves.
 inline Tensor cut(const Tensor& image, const ChannelSlice& slice, std::int64_t channels) {
   if (slice.is_whole()) return image;
-  Shape own = image.shape();
-  own[-1] = channels;
-  const Tensor part = Tensor::empty(own, image.dtype(), image.device());
-  const std::int64_t rows = own.numel() / channels, after = slice.total - slice.begin - channels;
+  const Tensor part = Tensor::empty(with_channels(image.shape(), channels), image.dtype(), image.device());
+  const std::int64_t rows = part.numel() / channels, after = slice.total - slice.begin - channels;
   ConcatProblem p{.dtype = image.dtype(), .rows = rows, .parts = 0};
   std::vector<View> ports{with_shape(image.view(), {rows, slice.total})};
   const auto add = [&](std::int64_t width, const View& view) {

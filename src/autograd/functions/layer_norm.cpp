@@ -7,11 +7,7 @@
 namespace fovea {
 namespace {
 
-View as_rows(const Tensor& t, const LayerNormProblem& p) {
-  View view = t.view();
-  view.shape = p.x_shape();
-  return view;
-}
+View as_rows(const Tensor& t, const LayerNormProblem& p) { return with_shape(t.view(), p.x_shape()); }
 
 }  // namespace
 

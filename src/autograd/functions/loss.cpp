@@ -39,10 +39,7 @@ Tensor softmax(const Tensor& x) {
   if (shape.rank() < 1) fail("softmax: needs at least one dimension, got " + to_string(shape));
   const SoftmaxProblem p{
       .dtype = x.dtype(), .n = x.numel() / std::max<std::int64_t>(shape[-1], 1), .k = shape[-1]};
-  const auto rows = [p](View view) {
-    view.shape = {p.n, p.k};
-    return view;
-  };
+  const auto rows = [p](const View& view) { return with_shape(view, {p.n, p.k}); };
   Tensor y = Tensor::empty(shape, p.dtype, x.device());
   dispatch(softmax_forward, p, {rows(x.view()), rows(y.view())});
   return record("softmax", y, {x}, {y.detach()}, [p, rows, shape](const Node& node, Tensor dy) -> Gradients {

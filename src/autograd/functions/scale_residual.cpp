@@ -1,16 +1,11 @@
 // scale_residual: saves the branch, gamma and the key of the random numbers; the trunk's gradient is dy itself.
 #include "autograd/functions.hpp"
+#include "autograd/functions/random_key.hpp"
 #include "kernels/pointwise/pointwise.hpp"
 #include "kernels/runtime/running.hpp"
 
 namespace fovea {
 namespace {
-
-View shaped(const Tensor& t, const Shape& shape) {
-  View view = t.view();
-  view.shape = shape;
-  return view;
-}
 
 ScaleResidualProblem problem_of(const Tensor& x, const Tensor& f, const Tensor& gamma, double p) {
   const Shape& s = x.shape();
@@ -33,14 +28,11 @@ Tensor scale_residual(const Tensor& x, const Tensor& f, const Tensor& gamma, dou
   const FunctionScope running("scale_residual");
   const ScaleResidualProblem problem = problem_of(x, f, gamma, p);
   const Shape rows = problem.x_shape(), channels{problem.channels};
-  Tensor key;
-  if (p > 0) {
-    const std::int64_t values[2] = {static_cast<std::int64_t>(seed), static_cast<std::int64_t>(offset)};
-    key = Tensor::from<std::int64_t>(values, {2}, Dtype::i64, x.device());
-  }
+  const Tensor key = p > 0 ? random_key(seed, offset, x.device()) : Tensor{};
   Tensor y = Tensor::empty(x.shape(), x.dtype(), x.device());
   dispatch(scale_residual_forward, problem,
-           {shaped(x, rows), shaped(f, rows), shaped(gamma, channels), key.view(), shaped(y, rows)});
+           {with_shape(x.view(), rows), with_shape(f.view(), rows), with_shape(gamma.view(), channels),
+            key.view(), with_shape(y.view(), rows)});
   return record("scale_residual", y, {x, f, gamma}, {f, gamma, key},
                 [problem, rows, channels](const Node& node, Tensor dy) -> Gradients {
                   Gradients g(3);
@@ -49,8 +41,9 @@ Tensor scale_residual(const Tensor& x, const Tensor& f, const Tensor& gamma, dou
                     g[1] = Tensor::empty(dy.shape(), problem.dtype, dy.device());
                     g[2] = Tensor::empty(saved_gamma.shape(), param_dtype(problem.dtype), dy.device());
                     dispatch(scale_residual_backward, problem,
-                             {shaped(saved_f, rows), shaped(saved_gamma, channels), node.saved_at(2).view(),
-                              shaped(dy, rows), shaped(g[1], rows), shaped(g[2], channels)});
+                             {with_shape(saved_f.view(), rows), with_shape(saved_gamma.view(), channels),
+                              node.saved_at(2).view(), with_shape(dy.view(), rows),
+                              with_shape(g[1].view(), rows), with_shape(g[2].view(), channels)});
                   }
                   if (node.needs(0)) g[0] = dy;
                   return g;

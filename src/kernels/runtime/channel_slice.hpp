@@ -26,10 +26,7 @@ struct ChannelSlice {
     return begin % elements == 0 && pitch(channels) % elements == 0;
   }
   /// The shape of the port whose own shape would be `own`.
-  Shape shape_of(Shape own) const {
-    own[-1] = pitch(own[-1]);
-    return own;
-  }
+  Shape shape_of(const Shape& own) const { return is_whole() ? own : with_channels(own, total); }
   /// The slice's first element.
   template <class T>
   T* first_of(const View& image) const {

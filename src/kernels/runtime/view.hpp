@@ -121,6 +121,12 @@ class Shape {
   int rank_ = 0;
 };
 
+/// The same but for the last dimension. Not of a scalar.
+constexpr Shape with_channels(Shape shape, std::int64_t channels) {
+  shape[-1] = channels;
+  return shape;
+}
+
 std::string to_string(const Shape& shape);  // "8x224x224x3"; "scalar" for rank 0
 
 /// Non-owning pointer + shape + dtype. A default View is an absent optional port.
