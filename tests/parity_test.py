@@ -31,6 +31,7 @@ except ImportError as missing:
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "twin"))
 import safetensors_io  # noqa: E402
+import weights as start_weights  # noqa: E402
 from hm_vgg import HMVGG  # noqa: E402
 
 TOLERANCE = 1e-9
@@ -103,23 +104,12 @@ def flags_of(options):
 
 
 def random_weights(twin, rng):
-    """The twin's own start with every bias and statistic moved off zero and one, so that none hides."""
-    state = {}
-    for name, tensor in twin.state_dict().items():
-        a = tensor.numpy()
-        noise = rng.standard_normal(a.shape) if a.ndim == 1 or ".features." in name else 0
-        if name.endswith("num_batches_tracked"):
-            a = np.asarray(5)
-        elif name.endswith("running_var"):
-            a = np.exp(0.3 * noise)
-        elif name.endswith("running_mean"):
-            a = 0.1 * noise
-        elif a.ndim == 1:
-            a = a + (0.3 if name.endswith("weight") else 0.05) * noise
-        elif ".features." in name:
-            a = np.sqrt(2 / a[0].size) * noise  # He et al.: the activations keep their size
-        state[name] = a
-    return state
+    def backbone(name, a, rng):
+        if ".features." in name and a.ndim > 1:
+            return np.sqrt(2 / a[0].size) * rng.standard_normal(a.shape)  # He et al.: the activations keep their size
+        return None
+
+    return start_weights.moved({name: t.numpy() for name, t in twin.state_dict().items()}, rng, 0.3, backbone)
 
 
 def batch(options, case, rng, size):

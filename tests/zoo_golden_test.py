@@ -19,7 +19,7 @@ except ImportError as missing:
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "twin"))
 import safetensors_io  # noqa: E402
-import zoo_weights  # noqa: E402
+import weights as start_weights  # noqa: E402
 
 GOLDEN = os.path.join(HERE, "golden", "zoo.json")
 TOLERANCE = 1e-9
@@ -37,7 +37,7 @@ def given(fovea, folder, name):
     path, rng = os.path.join(folder, "start.safetensors"), np.random.default_rng(6)
     probe(fovea, "--model", name, "--seed", "1", "--save-weights", path)
     start = safetensors_io.load(path)
-    weights = zoo_weights.moved({key: start[key] for key in sorted(start)}, rng)
+    weights = start_weights.moved({key: start[key] for key in sorted(start)}, rng, special=start_weights.of_zoo)
     weights = {key: a.astype("f4") if a.dtype.kind == "f" else a for key, a in weights.items()}
     arrays = {"image": rng.standard_normal((IMAGES, SIZES[name], SIZES[name], 3)), "label": np.arange(IMAGES) % CLASSES}
     return weights, arrays

@@ -28,7 +28,7 @@ except ImportError as missing:
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import parity_test  # noqa: E402
 from parity_test import safetensors_io  # noqa: E402
-import zoo_weights  # noqa: E402
+import weights as start_weights  # noqa: E402
 
 CLASSES = 3
 # model, side of the image, images in a batch
@@ -50,7 +50,8 @@ def make(name):
 
 
 def weights_of(model, rng):
-    return zoo_weights.moved({name: tensor.double().numpy() for name, tensor in model.state_dict().items()}, rng)
+    return start_weights.moved({name: tensor.double().numpy() for name, tensor in model.state_dict().items()}, rng,
+                               special=start_weights.of_zoo)
 
 
 def run_torchvision(model, weights, arrays, train):
