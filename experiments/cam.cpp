@@ -16,7 +16,6 @@
 #include "command_line.hpp"
 #include "commands.hpp"
 #include "data/csv.hpp"
-#include "eval/cam_pass.hpp"
 #include "kernels/augment/augment.hpp"
 #include "kernels/runtime/atomic_file.hpp"
 #include "kernels/runtime/error.hpp"
@@ -143,13 +142,13 @@ int map_run(const CommandLine& line, const Wanted& w) {
   const RunFolder folder(w.run);
   RunConfig config = line.config(folder.config());
   set_key(config, "checkpoint", w.checkpoint.empty() ? "best" : w.checkpoint);
-  if (w.batch != 0) set_key(config, "batch", fmt::format("{}", w.batch));
+  if (line.given("--batch")) set_key(config, "batch", fmt::format("{}", w.batch));
   resolve(config);
   allow_without_amp(config);
   apply_to_process(config);
   const CamOptions options = options_of(line, w, config);
   const std::unique_ptr<Model> model = make_model(config.model);
-  resolve_cam_layers(*model, options.layers);
+  check_cam_options(*model, options);
   const SampleList list =
       w.files.empty() ? samples_of_set(config, w.data, w.part, w.ids) : samples_of_files(config, w.files);
   std::vector<std::string> ids;
@@ -216,12 +215,12 @@ ModelInput rows_of(const ModelInput& input, std::int64_t first, std::int64_t las
 
 int map_arrays(const CommandLine& line, const Wanted& w) {
   RunConfig config = line.config();
-  if (w.batch != 0) set_key(config, "batch", fmt::format("{}", w.batch));
+  if (line.given("--batch")) set_key(config, "batch", fmt::format("{}", w.batch));
   resolve(config);
   apply_to_process(config);
   const CamOptions options = options_of(line, w, config);
   const std::unique_ptr<Model> model = make_model(config.model);
-  resolve_cam_layers(*model, options.layers);
+  check_cam_options(*model, options);
   if (!config.weights.empty()) load_weights(config.weights, *model, true);
   const Device device = parse_device(config.device);
   model->to(device);

@@ -29,6 +29,10 @@ std::vector<double> row_of(const Tensor& values, std::size_t row) {
   });
 }
 
+bool is_finite(const std::vector<double>& values) {
+  return std::ranges::all_of(values, [](double v) { return std::isfinite(v); });
+}
+
 CamMap sum_of(CamMethod method, const CamLayerValues& layer, std::size_t row) {
   const Shape& s = layer.activation.shape();
   return class_activation(method, row_of(layer.activation, row), row_of(layer.gradient, row), s[1], s[2],
@@ -119,12 +123,19 @@ class BatchMaps {
     r.predicted = most_likely(logits);
     r.target = pass_.targets[sample];
     r.probability = p[static_cast<std::size_t>(r.target)];
-    const FinishedMap finished = finish_map(sums, r.height, r.width);
+    FinishedMap finished = finish_map(sums, r.height, r.width);
+    if (!is_finite(logits) || !inputs_are_finite(sample, inputs)) finished = {CamStatus::not_finite, {}};
     r.status = finished.status;
     r.map.assign(finished.map.values.begin(), finished.map.values.end());
     r.overlay = r.map.empty() ? r.seen : overlay_of(r.seen, r.map);
     if (r.status == CamStatus::ok) score(r, sample, inputs, finished.map);
     return r;
+  }
+
+  // A ReLU may take a NaN for zero, so that it never reaches a layer.
+  bool inputs_are_finite(std::size_t sample, const std::vector<std::size_t>& inputs) const {
+    return std::ranges::all_of(
+        inputs, [&](std::size_t i) { return is_finite(row_of(input_.images[i].to(Device::cpu), sample)); });
   }
 
   void score(CamResult& r, std::size_t sample, const std::vector<std::size_t>& inputs, const CamMap& map) {
@@ -179,18 +190,19 @@ CamSample sample_from(const Dataset& dataset, int index, const InputSpec& spec, 
   return result;
 }
 
-void check_target(const Model& model, const CamOptions& options) {
+}  // namespace
+
+void check_cam_options(const Model& model, const CamOptions& options) {
+  resolve_cam_layers(model, options.layers);
   const std::int64_t classes = model.config().classes;
   if (options.target && (*options.target < 0 || *options.target >= classes))
     fail_usage(
         fmt::format("there is no class {}; the model has classes 0 to {}", *options.target, classes - 1));
 }
 
-}  // namespace
-
 std::vector<CamResult> cam_maps(Model& model, const ModelInput& input, const std::vector<std::string>& names,
                                 const std::vector<CamSample>& samples, const CamOptions& options) {
-  check_target(model, options);
+  check_cam_options(model, options);
   return BatchMaps(model, input, names, samples, options).results();
 }
 

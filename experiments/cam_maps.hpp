@@ -28,6 +28,9 @@ struct CamOptions {
   int batch = 8;              // changed images in a forward pass of faithfulness
 };
 
+/// UsageError for a layer or a class that the model has not.
+void check_cam_options(const Model& model, const CamOptions& options);
+
 /// One map: of a sample, a modality and a layer.
 struct CamResult {
   std::string id;
@@ -45,8 +48,8 @@ struct CamResult {
 };
 
 /// Of the samples at `indices`, in their order: sample by sample, modality by modality (those that it has), layer by layer, and
-/// where several layers are named their mean last. UsageError for a layer or a class that the model has not. `model` is left in
-/// inference mode and without gradients.
+/// where several layers are named their mean last. UsageError as check_cam_options() has it. `model` is left in inference mode and
+/// without gradients.
 std::vector<CamResult> cam_maps(Model& model, Inputs& inputs, const RunConfig& config, const Dataset& dataset,
                                 const std::vector<int>& indices, const CamOptions& options);
 

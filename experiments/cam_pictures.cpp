@@ -109,6 +109,17 @@ void draw_row(Sheet& sheet, double y, const Row& row, const std::vector<Column>&
   }
 }
 
+// What the colours mean, at the foot of the sheet.
+void draw_key(Sheet& sheet, double y) {
+  constexpr int steps = 64;
+  std::vector<std::uint8_t> bar;
+  for (int i = 0; i < steps; ++i)
+    for (const std::uint8_t level : viridis((i + 0.5) / steps)) bar.push_back(level);
+  sheet.text(margin, y, "0", 10, palette::soft);
+  sheet.picture(margin + 12, y - 4, tile - 24, 8, bar.data(), 1, steps);
+  sheet.text(margin + tile - 6, y, "1  half map, half picture", 10, palette::soft);
+}
+
 }  // namespace
 
 Image picture_of(const Image& image, Modality modality) {
@@ -137,7 +148,7 @@ Image cam_sheet(const std::vector<CamResult>& results, const std::vector<std::st
   const double row_height = title + tile + caption + gap;
   const double width =
       std::max(2 * margin + static_cast<double>(columns.size()) * (tile + gap) - gap, 2 * margin + 2 * tile);
-  Sheet sheet(width, heading + static_cast<double>(rows.size()) * row_height + margin, resolution);
+  Sheet sheet(width, heading + static_cast<double>(rows.size()) * row_height + 1.5 * margin, resolution);
   for (std::size_t i = 0; i < columns.size(); ++i) {
     const auto& [modality, layer] = columns[i];
     sheet.text(margin + static_cast<double>(i) * (tile + gap) + tile / 2, heading / 2,
@@ -146,6 +157,7 @@ Image cam_sheet(const std::vector<CamResult>& results, const std::vector<std::st
   }
   for (std::size_t i = 0; i < rows.size(); ++i)
     draw_row(sheet, heading + static_cast<double>(i) * row_height, rows[i], columns, classes, width);
+  draw_key(sheet, heading + static_cast<double>(rows.size()) * row_height + margin / 2);
   return {sheet.rows(), sheet.columns(), 3, sheet.rgb()};
 }
 
