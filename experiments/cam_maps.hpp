@@ -1,5 +1,5 @@
-// Class activation maps of samples: what the network looked at, as arrays and as pictures. For `fovea cam` and for pages of a
-// run. The maths is eval/cam.hpp's, the pass through the model eval/cam_pass.hpp's.
+// Class activation maps of samples: what the network looked at, as arrays and as pictures. For `fovea cam` and
+// for pages of a run. The maths is eval/cam.hpp's, the pass through the model eval/cam_pass.hpp's.
 #pragma once
 
 #include <cstdint>
@@ -47,9 +47,9 @@ struct CamResult {
   std::optional<Energy> disc, fovea;          // where the set marks them and they lie in the picture
 };
 
-/// Of the samples at `indices`, in their order: sample by sample, modality by modality (those that it has), layer by layer, and
-/// where several layers are named their mean last. UsageError as check_cam_options() has it. `model` is left in inference mode and
-/// without gradients.
+/// Of the samples at `indices`, in their order: sample by sample, modality by modality (those that it has),
+/// layer by layer, and where several layers are named their mean last. UsageError as check_cam_options() has
+/// it. `model` is left in inference mode and without gradients.
 std::vector<CamResult> cam_maps(Model& model, Inputs& inputs, const RunConfig& config, const Dataset& dataset,
                                 const std::vector<int>& indices, const CamOptions& options);
 
@@ -70,7 +70,8 @@ struct CamSample {
 std::vector<CamResult> cam_maps(Model& model, const ModelInput& input, const std::vector<std::string>& names,
                                 const std::vector<CamSample>& samples, const CamOptions& options);
 
-/// An RGB picture of a modality's 8-bit image: photographs as they are, of an OCT volume the middle one of its slices.
+/// An RGB picture of a modality's 8-bit image: photographs as they are, of an OCT volume the middle one of its
+/// slices.
 Image picture_of(const Image& image, Modality modality);
 
 /// The map in viridis over the picture, half and half.
@@ -78,8 +79,8 @@ Image overlay_of(const Image& picture, const std::vector<float>& map);
 
 inline constexpr int most_sheet_rows = 40;
 
-/// A row for each sample (the first most_sheet_rows): what the network saw beside the maps of its layers, modality by modality;
-/// under a map what was scored.
+/// A row for each sample (the first most_sheet_rows): what the network saw beside the maps of its layers,
+/// modality by modality; under a map what was scored.
 Image cam_sheet(const std::vector<CamResult>& results, const std::vector<std::string>& classes);
 
 }  // namespace fovea

@@ -17,8 +17,8 @@ std::string cam_table(const std::vector<CamResult>& results);
 
 class CamFolder {
  public:
-  /// Makes the folder. UsageError where it holds anything, unless `overwrite`: then the files that an earlier cam.json lists go
-  /// first. Error where two ids would be one file.
+  /// Makes the folder. UsageError where it holds anything, unless `overwrite`: then the files that an earlier
+  /// cam.json lists go first. Error where two ids would be one file.
   CamFolder(std::string path, bool overwrite, const std::vector<std::string>& ids, bool names_modality);
 
   /// Writes picture and array of a map that is ok; the name without ending ("eye1.M2"), empty for one that is not.

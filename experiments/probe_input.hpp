@@ -14,8 +14,8 @@ struct Probe {
   Tensor labels;  // N; undefined where the file has none
 };
 
-/// safetensors with fundus, oct, vf (or image) as N,H,W,C, optionally label and mask/<modality>. Error naming file and array
-/// for what does not fit the model; a note on stderr for what it does not take.
+/// safetensors with fundus, oct, vf (or image) as N,H,W,C, optionally label and mask/<modality>. Error naming
+/// file and array for what does not fit the model; a note on stderr for what it does not take.
 Probe read_input(const std::string& path, const Model& model);
 
 }  // namespace fovea

@@ -1,5 +1,6 @@
-// Class activation maps: the formulas on numbers worked by hand, what is reported instead of drawn, the pass through a model,
-// the scores, and where marks of a photograph lie in a map. tests/cam_twin_test.py has the values of whole models.
+// Class activation maps: the formulas on numbers worked by hand, what is reported instead of drawn, the pass
+// through a model, the scores, and where marks of a photograph lie in a map. tests/cam_twin_test.py has the
+// values of whole models.
 #include "eval/cam.hpp"
 
 #include <gtest/gtest.h>
@@ -107,7 +108,8 @@ TEST(Cam, AMapIsScaledBeforeAndAfterItsResize) {
   const CamMap sum{1, 4, {-5, 1, 3, -2}};
   const FinishedMap one = finish_map(std::span(&sum, 1), 1, 8);
   ASSERT_EQ(one.status, CamStatus::ok);
-  // The ReLU leaves 0 1 3 0, that is 0 1/3 1 0; between the centres the peak is (3 * 1 + 1 * 1/3) / 4 = 5/6, and goes to 1.
+  // The ReLU leaves 0 1 3 0, that is 0 1/3 1 0; between the centres the peak is (3 * 1 + 1 * 1/3) / 4 = 5/6,
+  // and goes to 1.
   expect_near(one.map.values, {0, 0.1, 0.3, 0.6, 1, 0.9, 0.3, 0}, 1e-6);
 }
 
@@ -164,7 +166,8 @@ TEST(Cam, ASheetShowsPicturesPixelForPixel) {
 
 // ---- the pass
 
-// Logits (3 m, -m) of the mean m of twice the image, in each of two streams "fundus" and "vf" over the samples that have it.
+// Logits (3 m, -m) of the mean m of twice the image, in each of two streams "fundus" and "vf" over the samples
+// that have it.
 class Doubler : public Model {
  public:
   Doubler() : Model({.classes = 2, .modalities = {"fundus", "vf"}}) {

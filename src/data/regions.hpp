@@ -1,5 +1,5 @@
-// Where marked places of a photograph lie in what the network sees of it: after the crop, the resize and the mirroring that
-// load_input makes.
+// Where marked places of a photograph lie in what the network sees of it: after the crop, the resize and the
+// mirroring that load_input makes.
 #pragma once
 
 #include <optional>
@@ -10,7 +10,8 @@
 
 namespace fovea {
 
-/// Corners in pixels of the network's image: 0, 0 is its corner at the upper left. May reach out of it where the crop cuts it.
+/// Corners in pixels of the network's image: 0, 0 is its corner at the upper left. May reach out of it where
+/// the crop cuts it.
 struct Rectangle {
   double x0 = 0, y0 = 0, x1 = 0, y1 = 0;
 };

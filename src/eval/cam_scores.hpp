@@ -1,13 +1,16 @@
-// How far a class activation map can be believed: whether its pixels move the class's probability, and where its energy lies.
+// How far a class activation map can be believed: whether its pixels move the class's probability, and where
+// its energy lies.
 //
-//   deletion    pixels become the mean of the set (0 after normalisation), the map's highest first       Petsiuk et al., RISE,
-//   insertion   pixels come back into a blurred image, the map's highest first                          arXiv 1806.07421
-//   energy      sum of the map inside a region / sum of the map                            Wang et al., Score-CAM, arXiv 1910.01279
+//   deletion    pixels become the mean of the set (0 after normalisation), the map's highest first
+//   insertion   pixels come back into a blurred image, the map's highest first
+//   energy      sum of the map inside a region / sum of the map
 //
-// Both curves are of the class's probability over the share of the pixels changed, 0 to 1, in equal steps; the score is the
-// area under it by trapezoids, within 0..1. A map that matters deletes to a low area and inserts to a high one. The blur is a
-// Gaussian of deviation 5/224 of the image's shorter side, at least one pixel (RISE's 5 pixels at 224), cut at three
-// deviations, edges repeated.
+// The first two as in Petsiuk et al., RISE (arXiv 1806.07421), the last as in Wang et al., Score-CAM (arXiv 1910.01279).
+//
+// Both curves are of the class's probability over the share of the pixels changed, 0 to 1, in equal steps; the
+// score is the area under it by trapezoids, within 0..1. A map that matters deletes to a low area and inserts
+// to a high one. The blur is a Gaussian of deviation 5/224 of the image's shorter side, at least one pixel
+// (RISE's 5 pixels at 224), cut at three deviations, edges repeated.
 #pragma once
 
 #include <cstdint>
@@ -29,8 +32,8 @@ struct Faithfulness {
   std::vector<double> insertion_curve, deletion_curve;  // steps + 1 probabilities
 };
 
-/// Of one sample: `input` holds one row of every image. `changed` are the images that the map is of, by their place in it (all
-/// of early fusion's); the others stay as they are. Error where map and images differ in size.
+/// Of one sample: `input` holds one row of every image. `changed` are the images that the map is of, by their
+/// place in it (all of early fusion's); the others stay as they are. Error where map and images differ in size.
 Faithfulness faithfulness(Model& model, const ModelInput& input, std::span<const std::size_t> changed,
                           const CamMap& map, std::int64_t target, const FaithfulnessOptions& options);
 
@@ -51,8 +54,8 @@ struct Energy {
   double area = 0;   // of the pixels inside: the share of a map that knows nothing
 };
 
-/// Pixels cut by a box's edge count by the part inside, those of a circle by their centres. What lies outside the map counts
-/// for neither.
+/// Pixels cut by a box's edge count by the part inside, those of a circle by their centres. What lies outside
+/// the map counts for neither.
 Energy energy_in(const CamMap& map, const MapRegion& region);
 
 }  // namespace fovea

@@ -1,5 +1,5 @@
-// viridis (van der Walt and Smith, matplotlib), a colour map of even lightness that colour-blind readers can follow, by M.
-// Zucker's polynomial of the sixth degree (public domain), within four levels of 255.
+// viridis (van der Walt and Smith, matplotlib), a colour map of even lightness that colour-blind readers can
+// follow, by M. Zucker's polynomial of the sixth degree (public domain), within four levels of 255.
 #pragma once
 
 #include <algorithm>
