@@ -71,7 +71,7 @@ ZOO = [
 # name, options of the twin, size, masks, methods, whether every run of the tests has it
 HM_VGG = [
     ("hm-vgg", {}, (32, 48), {}, METHODS[2:3], True),
-    ("hm-vgg scse taps", dict(ham_variant="scse", taps=(2, 3, 4)), (35, 33), {}, METHODS[:1], False),
+    ("hm-vgg scse taps", dict(ham_variant="scse", taps=(2, 3, 4)), (48, 32), {}, METHODS[:1], False),
     ("hm-vgg late", dict(modalities=("fundus", "vf")), (32, 48), dict(fundus=(1, 1, 0), vf=(0, 1, 1)), METHODS[:1], True),
     ("hm-vgg early", dict(modalities=("fundus", "vf"), fusion="early"), (32, 48), dict(vf=(1, 0, 1)), METHODS[:1], False),
 ]
