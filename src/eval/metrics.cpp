@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "eval/scores.hpp"
+#include "eval/table_text.hpp"
 
 namespace fovea {
 namespace {
@@ -33,31 +34,6 @@ constexpr std::array<PaperRow, 8> paper_table{{{"vgg11", 0.82, 0.84, 0.62, 0.83}
                                                {"convnext_tiny", 0.83, 0.86, 0.63, 0.84},
                                                {"inception_v3", 0.74, 0.76, 0.56, 0.75},
                                                {"hm-vgg", 0.81, 0.83, 0.64, 0.82}}};
-
-/// Columns on a terminal: code points, which is right for all but wide and combining letters.
-std::size_t width_of(std::string_view text) {
-  return static_cast<std::size_t>(
-      std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; }));
-}
-
-std::string padded(std::string_view text, std::size_t width) {
-  return fmt::format("{}{}", text, std::string(width - std::min(width, width_of(text)), ' '));
-}
-
-/// Indented lines of at most `width` columns, broken at spaces.
-std::string wrapped(std::string_view text, std::size_t width) {
-  std::string lines;
-  while (!text.empty()) {
-    std::size_t end = text.size();
-    if (end > width) {
-      const std::size_t space = text.rfind(' ', width);
-      end = space == std::string_view::npos ? std::min(text.find(' '), text.size()) : space;
-    }
-    lines += fmt::format("  {}\n", text.substr(0, end));
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-  return lines;
-}
 
 std::string class_table(const Metrics& metrics) {
   std::size_t name = 5, number = 6;
@@ -111,7 +87,7 @@ Metrics compute_metrics(std::span<const Prediction> predictions, const std::vect
 }
 
 Metrics compute_seed_metrics(std::span<const std::vector<Prediction>> seeds,
-                        const std::vector<std::string>& classes, const BootstrapOptions& options) {
+                             const std::vector<std::string>& classes, const BootstrapOptions& options) {
   const SeedEvaluator evaluator(seeds, classes.size());
   Metrics result;
   result.n = static_cast<std::int64_t>(evaluator.samples().size());

@@ -228,10 +228,11 @@ Scores SeedEvaluator::scores(const Counts& counts) const {
 SubjectDraws::SubjectDraws(std::span<const Prediction> samples, std::uint64_t seed) : seed_(seed) {
   std::map<std::string_view, std::size_t> numbers;
   for (const Prediction& row : samples) {
-    subject_of_.push_back(
-        numbers.emplace(row.subject.empty() ? row.id : row.subject, numbers.size()).first->second);
+    const std::string_view name = row.subject.empty() ? row.id : row.subject;
+    const auto [found, added] = numbers.emplace(name, subjects_);
+    subjects_ += added || name.empty();  // one without a name is a subject of its own
+    subject_of_.push_back(name.empty() ? subjects_ - 1 : found->second);
   }
-  subjects_ = numbers.size();
 }
 
 Counts SubjectDraws::draw(int number) const {
