@@ -12,7 +12,7 @@ import tempfile
 import unittest
 
 FOVEA = os.path.abspath(sys.argv[1])
-COMMANDS = ["train", "evaluate", "predict", "data", "export", "probe", "gradcheck", "kernels"]
+COMMANDS = ["train", "evaluate", "predict", "compare", "data", "export", "probe", "gradcheck", "kernels"]
 
 
 def run(*arguments, **options):
