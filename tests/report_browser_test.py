@@ -156,6 +156,19 @@ class FiguresTest(unittest.TestCase):
         self.assertEqual(re.findall(r'<article class="card"><h3>([^<]*)', self.page), [ids[i] for i in worst])
 
 
+class EvaluateTest(unittest.TestCase):
+    def test_report_of_an_evaluation(self):
+        """`evaluate --report`: the page of the run's weights on any set, here on its own held-out part."""
+        path = os.path.join(ROOT, "evaluated.html")
+        run(FOVEA, "evaluate", "--run", RUN, "--report", path)
+        section = re.compile("<h2>Metrics.*?<h2>Learning curves", re.S)
+        self.assertEqual(section.search(read(path)).group(), section.search(read(PAGES["run"])).group())
+        for wrong, code, says in (("page.txt", 2, "must end in .html"), (os.path.join(ROOT, "no", "page.html"), 1, "page.html")):
+            result = subprocess.run([FOVEA, "evaluate", "--run", RUN, "--report", wrong], capture_output=True, text=True)
+            self.assertEqual(result.returncode, code, result.stderr)
+            self.assertIn(says, result.stderr)
+
+
 @needs_browser
 class BrowserTest(unittest.TestCase):
     @classmethod
@@ -211,7 +224,7 @@ class BrowserTest(unittest.TestCase):
 
     def test_what_is_there(self):
         headings = {
-            "run": ["Metrics on the held-out part", "Confusion matrix", "ROC curves", "Calibration", "Worst mistakes",
+            "run": ["Metrics", "Confusion matrix", "ROC curves", "Calibration", "Worst mistakes",
                     "Learning curves", "Configuration", "Environment"],
             "comparison": ["Results", "What failed", "Differences from hm-vgg (fundus)", "Spread over folds and seeds",
                            "ROC curves", "Confusion matrices", "Learning curves", "Configuration", "Environment"],

@@ -124,12 +124,12 @@ svg .name { fill: var(--ink); font-size: 12px; }
 .pictures figure:not(:only-child) { max-width: calc(50% - .25rem); }
 .pictures img { width: 100%; }
 .card figcaption { font-size: .8rem; }
-.shares { display: grid; grid-template-columns: fit-content(50%) minmax(2rem, 1fr) max-content;
-  gap: .1rem .6rem; align-items: center; margin: .5rem 0 0; font-size: .875rem;
-  font-variant-numeric: tabular-nums; }
+.shares { display: grid; grid-template-columns: minmax(0, 1fr) max-content; gap: 0 .6rem; margin: .5rem 0 0;
+  font-size: .875rem; font-variant-numeric: tabular-nums; }
 .shares > * { overflow-wrap: anywhere; min-width: 0; }
-.shares i { display: block; height: .55rem; border-radius: .15rem; width: calc(var(--share) * 100%);
-  min-width: 1px; background: var(--s0); print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+.shares i { grid-column: 1 / -1; height: .4rem; margin-bottom: .35rem; border-radius: .15rem;
+  width: calc(var(--share) * 100%); min-width: 1px; background: var(--s0); print-color-adjust: exact;
+  -webkit-print-color-adjust: exact; }
 @media screen and (min-width: 64rem) {
   .full { width: min(100vw - 4rem, 84rem); margin-left: calc(50% - min(50vw - 2rem, 42rem)); }
 }

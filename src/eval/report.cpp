@@ -106,7 +106,7 @@ std::string mistake_card(const ReportInput& input, const Mistake& mistake) {
   html += "<div class=\"shares\">\n";
   for (std::size_t k = 0; k < p.probabilities.size(); ++k) {
     html +=
-        fmt::format("<span>{}</span><i style=\"--share:{:.3f}\"></i><span>{:.3f}</span>\n",
+        fmt::format("<span>{}</span><span>{:.3f}</span><i style=\"--share:{:.3f}\"></i>\n",
                     escaped(class_name(input, static_cast<int>(k))), p.probabilities[k], p.probabilities[k]);
   }
   return html + "</div></article>\n";
@@ -154,7 +154,7 @@ std::vector<Prediction> most_confident_mistakes(std::span<const Prediction> pred
 
 std::string report_html(const ReportInput& input) {
   std::string body = facts_html(input.facts) + notes_html(input.notes);
-  body += "<h2>Metrics on the held-out part</h2>\n";
+  body += "<h2>Metrics</h2>\n";
   body += input.metrics ? metrics_section(*input.metrics, input.model)
                         : "<p class=\"note\">Not evaluated yet.</p>\n";
   if (input.metrics) body += "<h2>Confusion matrix</h2>\n" + confusion_html(*input.metrics);
