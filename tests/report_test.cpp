@@ -96,9 +96,8 @@ TEST_F(Report, HoldsEverything) {
                       "mid or advanced", "lr = 1e-4", "&quot;commit&quot;", "One sample was left out.",
                       "data:image/png;base64,iVBORw0KGgo", "data:image/jpeg;base64,", "oct, slice 2 of 3",
                       "eye 25", "person 12", "maps of eye 25", "</html>"});
-  for (const char* heading :
-       {"Metrics", "Confusion matrix", "ROC curves", "Calibration", "Worst mistakes",
-        "Class activation maps", "Learning curves", "Configuration", "Environment"})
+  for (const char* heading : {"Metrics", "Confusion matrix", "ROC curves", "Calibration", "Worst mistakes",
+                              "Class activation maps", "Learning curves", "Configuration", "Environment"})
     EXPECT_EQ(count(html, fmt::format("<h2>{}</h2>", heading)), 1u) << heading;
   for (const NamedMetric& metric : named_metrics()) {
     const MetricValue& value = (*input.metrics).*metric.member;
