@@ -17,6 +17,7 @@
 #include "kernels/runtime/atomic_file.hpp"
 #include "kernels/runtime/device_info.hpp"
 #include "kernels/runtime/memory.hpp"
+#include "mistakes.hpp"
 #include "version.hpp"
 
 namespace fovea {
@@ -125,6 +126,8 @@ void write_results(const RunFolder& folder, const RunConfig& config, const Datas
   report.model = config.model.name;
   report.facts = facts(config, dataset, split, results);
   report.metrics = results.metrics;
+  report.predictions = outcome.predictions;
+  report.mistakes = worst_mistakes(outcome, dataset, input_spec(config));
   report.rows = rows;
   report.config = config_toml(config);
   report.stamp = stamp;
