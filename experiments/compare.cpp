@@ -16,6 +16,7 @@
 #include "comparison_plan.hpp"
 #include "comparison_runs.hpp"
 #include "eval/comparison.hpp"
+#include "eval/comparison_report.hpp"
 #include "interrupts.hpp"
 #include "kernels/device_choice.hpp"
 #include "kernels/runtime/atomic_file.hpp"
@@ -185,6 +186,7 @@ void write_comparison(const Comparison& comparison, const std::string& folder) {
   write_file_atomically(folder + "/comparison.csv", comparison_csv(comparison));
   write_file_atomically(folder + "/comparison.json", comparison_json(comparison));
   write_file_atomically(folder + "/stamp.json", comparison.stamp);
+  write_comparison_report(folder, comparison);
 }
 
 void check_output(const CommandLine& line, const std::string& output) {
