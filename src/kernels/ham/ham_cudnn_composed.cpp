@@ -11,6 +11,7 @@
 // are its pooling.
 #include "kernels/cpu/buffer.hpp"
 #include "kernels/cuda/common_graphs.hpp"
+#include "kernels/cuda/graph_plan.hpp"
 #include "kernels/cuda/library.hpp"
 #include "kernels/ham/kernels.hpp"
 #include "kernels/linear/kernels.hpp"
@@ -271,6 +272,15 @@ void ham_backward_composed_cudnn(const P& p, Ports t, Stream stream) {
   run_layer(&linear_backward_weights_cublas, squeeze, {a, dz.view, t[12], t[13]}, stream);
   run_layer(&linear_backward_data_cublas, squeeze, {dz.view, t[3], da.view}, stream);
   o.data.run({x, dy, s, wgt, ds.view, t[2], da.view, dx}, stream);
+}
+
+void ham_forward_composed_graph(const P& p, Ports t, Stream stream) {
+  run_as_graph(ham_forward.name, key_of(p), t, stream,
+               [&](Stream s) { ham_forward_composed_cudnn(p, t, s); });
+}
+void ham_backward_composed_graph(const P& p, Ports t, Stream stream) {
+  run_as_graph(ham_backward.name, key_of(p), t, stream,
+               [&](Stream s) { ham_backward_composed_cudnn(p, t, s); });
 }
 
 }  // namespace fovea
