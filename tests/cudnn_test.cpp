@@ -241,16 +241,53 @@ TEST_F(PretendedDriverTest, WhichFusionsFindAnEngine) {
   refused(alone, "mmaNodeCount == 0");
 }
 
+// Why HAM's graphs are what they are: what would be simpler or move less finds no engine.
+TEST_F(PretendedDriverTest, WhatNoEngineTakesOfAnImagesGates) {
+  const std::int64_t n = 32, c = 256, side = 56, pixels = side * side;
+  for (const Dtype dtype : {Dtype::bf16, Dtype::f32}) {
+    GraphSpec over_pixels("sum over the pixels of each image", {});
+    over_pixels.input("x", dtype, {n, c, side, side});
+    over_pixels.node(GraphOp::sum, {"x"}, {"a"});
+    over_pixels.output("a", Dtype::f32, {n, c, 1, 1});
+    EXPECT_NE(refusal_of(over_pixels), "");
+    GraphSpec in_three("sum in three dimensions", {});
+    in_three.input("x", dtype, matrices(n, pixels, c));
+    in_three.node(GraphOp::sum, {"x"}, {"s"});
+    in_three.output("s", Dtype::f32, matrices(n, pixels, 1));
+    EXPECT_NE(refusal_of(in_three).find("!is_NHWC"), std::string::npos);
+    GraphSpec after("what follows a sum", {});
+    after.input("x", dtype, {n, c, side, side});
+    after.node(GraphOp::sum, {"x"}, {"u"});
+    after.inner("u", {n, 1, side, side});
+    after.pointwise(GraphOp::sigmoid, {"u"}, "s");
+    after.output("s", Dtype::f32, {n, 1, side, side});
+    EXPECT_NE(refusal_of(after).find("getConsumerNodes().size() != 0"), std::string::npos);
+    GraphSpec outer("a value for each pixel times one for each channel", {});
+    outer.input("x", dtype, matrices(n, pixels, c));
+    outer.input("ds", Dtype::f32, matrices(n, pixels, 1));
+    outer.input("w", Dtype::f32, matrices(1, 1, c));
+    outer.pointwise(GraphOp::multiply, {"ds", "w"}, "p");
+    outer.inner("p", matrices(n, pixels, c));
+    outer.pointwise(GraphOp::add, {"x", "p"}, "y");
+    outer.output("y", dtype, matrices(n, pixels, c));
+    EXPECT_NE(refusal_of(outer).find("Unsupported pointwise pattern"), std::string::npos);
+  }
+}
+
 TEST_F(PretendedDriverTest, EnginesTakeTheGraphsOfTheBenchmarks) {
   for (const bench::BenchShape& shape : bench::shapes(false)) {
     const cases::PrimitiveCase& c = shape.problem;
-    if (c.primitive->op() == "conv2d") continue;  // whose engines need no driver
     for (const Kernel& kernel : c.primitive->kernels) {
       if (kernel.backend != Backend::cudnn) continue;
       for (const Dtype dtype : {Dtype::f32, Dtype::bf16}) kernel.supports(c.problem(dtype).get());
     }
   }
-  for (const std::string& r : source_.without_plans) ADD_FAILURE() << r;
+  for (const std::string& r : source_.without_plans) {
+    // Of three bf16 channels, which are not aligned for tensor cores; the kernel has two graphs for them.
+    const bool is_known = r.starts_with("conv2d.backward_weights: ") &&
+                          r.find("x bf16 8x3x224x224, one = 1") != std::string::npos;
+    EXPECT_TRUE(is_known) << r;
+  }
 }
 
 }  // namespace
