@@ -354,7 +354,8 @@ TEST_F(DeviceTest, GraphsLeaveNothingWhateverFails) {
 TEST_F(DeviceTest, AKernelAsOneGraphIsCapturedOnItsOwnStream) {
   const Tensor x = Tensor::full({2, 1}, 3, Dtype::f32, Device::cuda), y = x.clone(), z = x.clone();
   {
-    GraphPlans plans(device_graphs(), [] { return std::uint64_t{1}; }, {.all = 1, .per_problem = 1});
+    GraphPlans plans(device_graphs(), [] { return std::uint64_t{1}; },
+                     {.all = 1, .per_problem = 1, .aside = 1});
     const auto run = [&](const Tensor& to) {
       device().log.clear();
       void* const addresses[] = {x.view().data, to.view().data};

@@ -55,6 +55,8 @@ struct StandIn : GraphApi {
     say("destroy", executable);
   }
 
+  void wait() override { log.push_back("wait"); }
+
   std::vector<std::string> take() { return std::exchange(log, {}); }
 
  private:
@@ -116,30 +118,41 @@ TEST_F(GraphPlanTest, OtherAddressesGetExecutablesWhileThereIsRoomAndUpdatesAfte
   EXPECT_EQ(run(key(1), 10), Log{"launch 2"});
   EXPECT_EQ(run(key(1), 12), (Log{"work", "capture 5", "update 4", "launch 4"}))
       << "the one used longest ago";
-  EXPECT_EQ(api_.graphs, (std::set<std::uintptr_t>{1, 5}));
+  EXPECT_EQ(api_.graphs, (std::set<std::uintptr_t>{1, 3, 5})) << "what 3 launched may still run";
   EXPECT_EQ(run(key(1), 12), Log{"launch 4"});
   EXPECT_EQ(run(key(1), 10), Log{"launch 2"});
   EXPECT_EQ(run(key(1), 11), (Log{"work", "capture 6", "update 4", "launch 4"})) << "11 was 4's before 12";
 }
 
 TEST_F(GraphPlanTest, ARefusedUpdateIsANewExecutable) {
-  make({.all = 9, .per_problem = 1});
+  make({.all = 9, .per_problem = 1, .aside = 1});
   run(key(1), 10);
   run(key(1), 10);
   api_.refuses = true;
   EXPECT_EQ(run(key(1), 11),
-            (Log{"work", "capture 3", "refuse 2", "destroy 2", "instantiate 4", "launch 4"}));
+            (Log{"work", "capture 3", "refuse 2", "wait", "destroy 2", "instantiate 4", "launch 4"}));
   EXPECT_EQ(run(key(1), 11), Log{"launch 4"});
 }
 
 TEST_F(GraphPlanTest, BeyondTheRoomTheOneUsedLongestAgoIsDestroyed) {
-  make({.all = 2, .per_problem = 2});
+  make({.all = 2, .per_problem = 2, .aside = 1});
   for (const std::int64_t problem : {1, 2, 3}) run(key(problem), 10);
   run(key(1), 10);
   run(key(2), 10);
   EXPECT_EQ(run(key(1), 10), Log{"launch 2"});
-  EXPECT_EQ(run(key(3), 10), (Log{"work", "capture 5", "destroy 4", "instantiate 6", "launch 6"}));
+  EXPECT_EQ(run(key(3), 10), (Log{"work", "capture 5", "wait", "destroy 4", "instantiate 6", "launch 6"}));
   EXPECT_EQ(run(key(1), 10), Log{"launch 2"});
+}
+
+TEST_F(GraphPlanTest, WhatMayStillRunIsDestroyedOnlyWhenTheDeviceIsAtRest) {
+  make({.all = 1, .per_problem = 1, .aside = 3});
+  for (const std::int64_t problem : {1, 2}) run(key(problem), 10);
+  run(key(1), 10);
+  EXPECT_EQ(run(key(2), 10), (Log{"work", "capture 3", "instantiate 4", "launch 4"})) << "2 is put aside";
+  EXPECT_EQ(run(key(2), 11), (Log{"work", "capture 5", "update 4", "launch 4"})) << "and so is graph 3";
+  EXPECT_EQ(api_.graphs.size(), 3u);
+  EXPECT_EQ(run(key(2), 12), (Log{"work", "capture 6", "update 4", "wait", "destroy 2", "launch 4"}));
+  EXPECT_EQ(api_.graphs, std::set<std::uintptr_t>{6});
 }
 
 TEST_F(GraphPlanTest, ProblemsPrimitivesAndLimitsAreTheirOwn) {
@@ -177,7 +190,7 @@ TEST_F(GraphPlanTest, InsideAnothersCaptureItIsPlain) {
 }
 
 TEST_F(GraphPlanTest, AFailureSaysItselfAndLeavesNothing) {
-  make({.all = 1, .per_problem = 1});
+  make({.all = 1, .per_problem = 1, .aside = 1});
   fails_ = true;
   EXPECT_THROW(run(key(1), 10), Error);
   fails_ = false;

@@ -15,6 +15,7 @@ GraphPlans::GraphPlans(GraphApi& api, std::function<std::uint64_t()> generation,
 
 GraphPlans::~GraphPlans() {
   while (!executables_.empty()) remove(executables_.begin());
+  destroy_aside();
 }
 
 void GraphPlans::run(const GraphKey& key, std::span<void* const> addresses, Stream stream, const Work& work) {
@@ -59,10 +60,10 @@ GraphPlans::Place GraphPlans::replaceable(const GraphKey& key) {
 // Takes `old` out of the list, where it is in it: the caller puts what this returns there.
 void* GraphPlans::executable(Place old, void* graph) {
   if (old != executables_.end()) {
-    void* const handle = old->handle;
+    void *const handle = old->handle, *const before = old->graph;
     if (api_.update(handle, graph)) {
-      api_.destroy_graph(old->graph);
       executables_.erase(old);
+      put_aside(nullptr, before);
       return handle;
     }
     remove(old);
@@ -72,9 +73,23 @@ void* GraphPlans::executable(Place old, void* graph) {
 }
 
 void GraphPlans::remove(Place place) {
-  api_.destroy(place->handle);
-  api_.destroy_graph(place->graph);
+  const Executable gone = *place;
   executables_.erase(place);
+  put_aside(gone.handle, gone.graph);
+}
+
+void GraphPlans::put_aside(void* handle, void* graph) {
+  aside_.emplace_back(handle, graph);
+  if (aside_.size() >= room_.aside) destroy_aside();
+}
+
+void GraphPlans::destroy_aside() {
+  if (aside_.empty()) return;
+  api_.wait();
+  for (const auto& [handle, graph] : std::exchange(aside_, {})) {
+    if (handle != nullptr) api_.destroy(handle);
+    api_.destroy_graph(graph);
+  }
 }
 
 void run_as_graph(const char* primitive, std::span<const std::int64_t> problem, Ports ports, Stream stream,

@@ -29,6 +29,7 @@
 #include <string>
 #include <string_view>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "kernels/cuda/plan_cache.hpp"
@@ -56,9 +57,10 @@ struct GraphKey {
   bool operator<(const GraphKey& other) const { return tied() < other.tied(); }
 };
 
-/// How many executables are kept. As many of one problem as kernel_bench rotates buffers.
+/// How many executables are kept. As many of one problem as kernel_bench rotates buffers. What is no longer needed may still
+/// be running, so it is put aside, and destroyed `aside` at a time once the device has come to rest.
 struct GraphRoom {
-  std::size_t all = 64, per_problem = 20;
+  std::size_t all = 64, per_problem = 20, aside = 16;
 };
 
 class GraphPlans {
@@ -87,14 +89,17 @@ class GraphPlans {
   Place find(const GraphKey& key, std::span<void* const> addresses);
   Place replaceable(const GraphKey& key);  // end() where there is room for one more of the problem
   void* executable(Place old, void* graph);
+  void put_aside(void* handle, void* graph);
   void remove(Place place);
+  void destroy_aside();
 
   GraphApi& api_;
   std::function<std::uint64_t()> generation_;
   GraphRoom room_;
   std::mutex mutex_;
-  std::map<GraphKey, std::uint64_t> ran_;  // the generation after a problem ran plainly
-  std::list<Executable> executables_;      // the one used last is the first
+  std::map<GraphKey, std::uint64_t> ran_;       // the generation after a problem ran plainly
+  std::list<Executable> executables_;           // the one used last is the first
+  std::vector<std::pair<void*, void*>> aside_;  // an executable, or none, and a graph
 };
 
 /// On the device, with the executables that all kernels of the process share. `problem` is all of it.

@@ -50,6 +50,7 @@ class DeviceGraphs : public GraphApi {
   void launch(void* executable, Stream stream) override {
     device_api::launch_graph(executable, stream.handle);
   }
+  void wait() override { synchronize(Device::cuda); }
   void destroy(void* executable) noexcept override {
     quietly([&] { device_api::destroy_graph(executable); });
   }

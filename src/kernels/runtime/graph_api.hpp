@@ -33,8 +33,10 @@ class GraphApi {
   virtual bool update(void* executable, void* graph) = 0;
   /// One launch begins after what the stream was given so far, and after the executable's launches before it.
   virtual void launch(void* executable, Stream stream) = 0;
-  /// A launch that runs still comes to its end.
+  /// No launch of it may still be running.
   virtual void destroy(void* executable) noexcept = 0;
+  /// Until all that was launched is done.
+  virtual void wait() = 0;
 };
 
 /// Of the device.
