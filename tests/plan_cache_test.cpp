@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -798,6 +799,17 @@ TEST_F(LibraryTest, AFormWithoutPlansIsLeftAndTheLedgerSaysWhy) {
                 .find("batch_norm.backward", library_.ran_texts.at(0))
                 ->refusal,
             "");
+}
+
+TEST_F(LibraryTest, WithoutStatisticsInAnEpilogueOnlyThatRowIsGone) {
+  library_.unplanned = "= statistics(";
+  const MlrmProblem p{.branches = 3, .n = 2, .h = 7, .w = 4, .c = 8, .dilations = {1, 2, 4}};
+  EXPECT_FALSE(mlrm_forward_training_statistics_supports(p));
+  EXPECT_TRUE(mlrm_forward_training_cudnn_supports(p));
+  const PlanFile file(plan_path(library_.header()), library_.header());
+  EXPECT_TRUE(std::any_of(file.entries().begin(), file.entries().end(), [](const PlanEntry& e) {
+    return contains(e.problem, "sum, squares = statistics(z)") && e.refusal == "eng1: wants halves";
+  }));
 }
 
 TEST_F(LibraryTest, RefusalsFillNoFileWhereNothingIsMeasured) {
