@@ -60,7 +60,9 @@ std::string row_tags(const Comparison& comparison, const ComparedRow& row) {
     tags += " <span class=\"tag\">not finished</span>";
   }
   if (row.difference && row.difference->significant())
-    tags += " <abbr title=\"its accuracy differs from the reference's\">*</abbr>";
+    tags +=
+        " <abbr title=\"its accuracy differs from the reference's, p below 0.05 after Holm's "
+        "correction\">*</abbr>";
   return tags;
 }
 
@@ -94,11 +96,19 @@ std::string head_cell(const ComparisonColumn& column) {
                      escaped(column.title));
 }
 
-std::string table_section(const Comparison& comparison) {
-  const std::vector<ComparisonColumn> columns = comparison_columns(comparison);
+/// What a reader must know about the table: the comparison's own notes, and the one about the paper's columns.
+std::string notes_section(const Comparison& comparison, const std::vector<ComparisonColumn>& columns) {
+  std::vector<std::string> notes = comparison.notes;
   const bool paper = std::any_of(columns.begin(), columns.end(), [](const ComparisonColumn& column) {
     return column.name.starts_with("paper_");
   });
+  if (paper && std::find(notes.begin(), notes.end(), paper_note) == notes.end())
+    notes.emplace_back(paper_note);
+  return notes_html(notes);
+}
+
+std::string table_section(const Comparison& comparison) {
+  const std::vector<ComparisonColumn> columns = comparison_columns(comparison);
   std::string heads, rows;
   for (const ComparisonColumn& column : columns) heads += head_cell(column);
   // As in any other order: rows without figures last.
@@ -106,14 +116,11 @@ std::string table_section(const Comparison& comparison) {
     for (const ComparedRow& row : comparison.rows)
       if (row.metrics.has_value() == finished) rows += table_row(comparison, row, columns);
   return fmt::format(
-      "<div class=\"wide full\" tabindex=\"0\" role=\"region\" aria-label=\"table of results\"><table "
-      "class=\"tall sortable\"><thead><tr>{}</tr></thead><tbody>\n{}</tbody></table></div>\n"
-      "<p class=\"note\">Figures are of predictions pooled over the folds, the mean over the seeds; "
-      "intervals are 95 % "
-      "percentile bootstraps over subjects. * marks a row whose accuracy differs from the reference's at the "
-      "5 % level, "
-      "after Holm's correction for the number of rows.{}{}</p>\n",
-      heads, rows, paper ? " " : "", paper ? escaped(paper_note) : "");
+      "<section class=\"results\"><h2>Results</h2>\n<div class=\"wide full\" tabindex=\"0\" role=\"region\" "
+      "aria-label=\"table of results\"><table class=\"tall "
+      "sortable\"><thead><tr>{}</tr></thead><tbody>\n{}</tbody>"
+      "</table></div>\n{}</section>\n",
+      heads, rows, notes_section(comparison, columns));
 }
 
 std::string difference_cell(const MetricValue& d) {
@@ -181,8 +188,8 @@ std::string failures_section(const Comparison& comparison) {
 }  // namespace
 
 std::string comparison_html(const Comparison& comparison) {
-  std::string body = facts_html(comparison.facts) + notes_html(comparison.notes);
-  body += "<section class=\"results\"><h2>Results</h2>\n" + table_section(comparison) + "</section>\n";
+  std::string body = facts_html(comparison.facts);
+  body += table_section(comparison);
   body += failures_section(comparison) + differences_section(comparison) + spread_section(comparison) +
           roc_section(comparison) + confusion_section(comparison) + curves_section(comparison);
   body += listing_html("Configuration", comparison.config) + listing_html("Environment", comparison.stamp);
