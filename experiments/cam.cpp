@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <filesystem>
 #include <numeric>
 #include <optional>
 #include <span>
@@ -16,7 +15,6 @@
 #include "command_line.hpp"
 #include "commands.hpp"
 #include "data/csv.hpp"
-#include "kernels/augment/augment.hpp"
 #include "kernels/runtime/atomic_file.hpp"
 #include "kernels/runtime/error.hpp"
 #include "kernels/runtime/names.hpp"

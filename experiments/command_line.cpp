@@ -88,6 +88,10 @@ void CommandLine::option(const std::string& flags, double& target, const std::st
                          const std::string& help) {
   impl_->app.add_option(flags, target, help)->type_name(value);
 }
+void CommandLine::options(const std::string& flags, std::vector<std::string>& target,
+                          const std::string& value, const std::string& help) {
+  impl_->app.add_option(flags, target, help)->type_name(value)->allow_extra_args(false);
+}
 void CommandLine::flag(const std::string& flags, bool& target, const std::string& help) {
   impl_->app.add_flag(flags, target, help);
 }

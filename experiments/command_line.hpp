@@ -26,6 +26,9 @@ class CommandLine {
   void option(const std::string& flags, std::int64_t& target, const std::string& value,
               const std::string& help);
   void option(const std::string& flags, double& target, const std::string& value, const std::string& help);
+  /// May be repeated.
+  void options(const std::string& flags, std::vector<std::string>& target, const std::string& value,
+               const std::string& help);
   void flag(const std::string& flags, bool& target, const std::string& help);
   void positional(const std::string& name, std::string& target, const std::string& help);
   void positionals(const std::string& name, std::vector<std::string>& target, const std::string& help);

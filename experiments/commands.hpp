@@ -13,6 +13,7 @@ int command_train(const Arguments& arguments);
 int command_evaluate(const Arguments& arguments);
 int command_predict(const Arguments& arguments);
 int command_cam(const Arguments& arguments);
+int command_compare(const Arguments& arguments);
 int command_data(const Arguments& arguments);
 int command_export(const Arguments& arguments);
 int command_probe(const Arguments& arguments);

@@ -12,6 +12,7 @@
 #include "data/image.hpp"
 #include "data/loader.hpp"
 #include "data/synthetic.hpp"
+#include "input_picture.hpp"
 #include "kernels/runtime/error.hpp"
 #include "kernels/runtime/names.hpp"
 #include "nn/safetensors.hpp"
@@ -97,20 +98,16 @@ void write_arrays(const std::string& path, const Sample& sample, const std::vect
 
 // Side by side: RGB as it is, every other channel as a grey picture of its own.
 void write_picture(const std::string& path, const std::vector<Image>& images, const InputSpec& spec) {
-  int tiles = 0;
+  std::vector<Image> tiles;
   for (std::size_t i = 0; i < images.size(); ++i)
-    tiles += spec.modalities[i] == Modality::fundus ? 1 : images[i].channels;
-  Image sheet = make_image(spec.image_height, spec.image_width * tiles, 3);
-  int tile = 0;
-  for (std::size_t i = 0; i < images.size(); ++i) {
-    const Image& image = images[i];
-    const bool rgb = spec.modalities[i] == Modality::fundus;
-    for (int k = 0; k < (rgb ? 1 : image.channels); ++k, ++tile) {
-      for (int y = 0; y < image.height; ++y) {
-        for (int x = 0; x < image.width; ++x) {
-          std::uint8_t* to = sheet.at(y, tile * spec.image_width + x);
-          for (int c = 0; c < 3; ++c) to[c] = image.at(y, x)[rgb ? c : k];
-        }
+    for (Image& tile : input_pictures(images[i], spec.modalities[i])) tiles.push_back(std::move(tile));
+  Image sheet = make_image(spec.image_height, spec.image_width * static_cast<int>(tiles.size()), 3);
+  for (std::size_t t = 0; t < tiles.size(); ++t) {
+    const Image& tile = tiles[t];
+    for (int y = 0; y < tile.height; ++y) {
+      for (int x = 0; x < tile.width; ++x) {
+        std::uint8_t* to = sheet.at(y, static_cast<int>(t) * spec.image_width + x);
+        for (int c = 0; c < 3; ++c) to[c] = tile.at(y, x)[tile.channels == 3 ? c : 0];
       }
     }
   }

@@ -6,25 +6,55 @@
 #include "batches.hpp"
 #include "command_line.hpp"
 #include "commands.hpp"
+#include "eval/report.hpp"
+#include "kernels/runtime/atomic_file.hpp"
 #include "kernels/runtime/error.hpp"
+#include "mistakes.hpp"
 #include "results.hpp"
 #include "run_folder.hpp"
 #include "sample_lists.hpp"
 
 namespace fovea {
+namespace {
+
+void write_page(const std::string& path, const RunFolder& run, const RunConfig& config,
+                const Dataset& dataset, const Split& split, const std::string& checkpoint,
+                const Outcome& outcome, const Metrics& metrics) {
+  ReportInput report;
+  report.title = fmt::format("{} on {}", run.path(), dataset.source);
+  report.model = config.model.name;
+  report.facts = {{"Run", run.path()},
+                  {"Set", dataset.source},
+                  {"Samples", fmt::format("{} ({})", split.test.size(), split.origin)},
+                  {"Checkpoint", checkpoint}};
+  if (const std::string note = checkpoint_note(checkpoint, split); !note.empty())
+    report.notes.push_back(note);
+  report.metrics = metrics;
+  report.predictions = outcome.predictions;
+  report.mistakes = worst_mistakes(outcome, dataset, input_spec(config));
+  report.rows = read_epoch_log(run.file("metrics.jsonl"));
+  report.config = config_toml(config);
+  write_file_atomically(path, report_html(report));
+}
+
+}  // namespace
+
 int command_evaluate(const Arguments& arguments) {
   CommandLine line(
       "evaluate",
       "Metrics of a trained run with 95 % intervals: on the part it held out, or on all of another set.",
       "  fovea evaluate --run runs/first\n"
       "  fovea evaluate --run runs/first --checkpoint best --json\n"
-      "  fovea evaluate --run runs/first --data another_set\n");
-  std::string run, data, checkpoint;
+      "  fovea evaluate --run runs/first --data another_set --report another_set.html\n");
+  std::string run, data, checkpoint, page;
   line.option("--run", run, "DIR", "the run's folder");
   line.option("--data", data, "PATH", "another set, all of whose samples are evaluated");
   line.option("--checkpoint", checkpoint, "best|last", "which weights (as the run's configuration says)");
+  line.option("--report", page, "FILE.html", "a page with curves, calibration and the worst mistakes");
   if (!line.parse(arguments)) return exit_done;
   if (run.empty()) line.usage("give the folder of a run: --run DIR");
+  if (!page.empty() && !page.ends_with(".html"))
+    line.usage(fmt::format("--report {} must end in .html", page));
   const RunFolder folder(run);
   RunConfig config = line.config(folder.config());
   if (!checkpoint.empty()) set_key(config, "checkpoint", checkpoint);
@@ -53,6 +83,7 @@ int command_evaluate(const Arguments& arguments) {
   fmt::print(stderr, "{}: {} samples ({}), {} checkpoint\n", dataset.source, split.test.size(), split.origin,
              checkpoint);
   const std::string note = checkpoint_note(checkpoint, split);
+  if (!page.empty()) write_page(page, folder, config, dataset, split, checkpoint, outcome, metrics);
   if (!note.empty()) fmt::print(stderr, "note: {}\n", note);
   return exit_done;
 }

@@ -17,6 +17,7 @@
 #include "kernels/runtime/atomic_file.hpp"
 #include "kernels/runtime/device_info.hpp"
 #include "kernels/runtime/memory.hpp"
+#include "mistakes.hpp"
 #include "version.hpp"
 
 namespace fovea {
@@ -39,7 +40,7 @@ std::int64_t peak_process_bytes() {
   return std::int64_t{usage.ru_maxrss} * 1024;
 }
 
-std::string stamp_json(const RunConfig& config, const StepMemory& memory, const KernelsUsed& kernels) {
+nlohmann::ordered_json machine_stamp(const RunConfig& config) {
   nlohmann::ordered_json stamp;
   stamp["fovea"] = version();
   stamp["commit"] = commit();
@@ -51,6 +52,12 @@ std::string stamp_json(const RunConfig& config, const StepMemory& memory, const 
   stamp["amp"] = config.amp;
   stamp["threads"] = config.threads;
   if (config.device == "cuda") stamp["gpu"] = to_string(device_info());
+  return stamp;
+}
+
+std::string stamp_json(const RunConfig& config, const Results& results, const KernelsUsed& kernels) {
+  const StepMemory& memory = results.memory;
+  nlohmann::ordered_json stamp = machine_stamp(config);
   stamp["peak_memory_bytes"] = {{"tensors", memory_use(parse_device(config.device)).peak},
                                 {"process", peak_process_bytes()}};
   if (memory.peak > 0) {
@@ -62,6 +69,8 @@ std::string stamp_json(const RunConfig& config, const StepMemory& memory, const 
                                         {"saved_for_backward", memory.saved},
                                         {"images", memory.images}};
   }
+  stamp["parameters"] = results.parameters;
+  stamp["gflops_per_sample"] = results.flops_per_sample * 1e-9;
   stamp["kernels"] = nlohmann::ordered_json::object();
   for (const auto& [primitive, names] : kernels) stamp["kernels"][primitive] = names;
   return stamp.dump(2) + "\n";
@@ -106,7 +115,7 @@ void write_results(const RunFolder& folder, const RunConfig& config, const Datas
                    const Split& split, const Outcome& outcome, const Results& results,
                    const KernelsUsed& kernels) {
   const std::vector<EpochRow> rows = read_epoch_log(folder.file("metrics.jsonl"));
-  const std::string stamp = stamp_json(config, results.memory, kernels);
+  const std::string stamp = stamp_json(config, results, kernels);
   write_file_atomically(folder.file("metrics.json"), metrics_json(results.metrics));
   write_file_atomically(folder.file("predictions.csv"), predictions_csv(outcome.predictions));
   write_file_atomically(folder.file("stamp.json"), stamp);
@@ -117,6 +126,8 @@ void write_results(const RunFolder& folder, const RunConfig& config, const Datas
   report.model = config.model.name;
   report.facts = facts(config, dataset, split, results);
   report.metrics = results.metrics;
+  report.predictions = outcome.predictions;
+  report.mistakes = worst_mistakes(outcome, dataset, input_spec(config));
   report.rows = rows;
   report.config = config_toml(config);
   report.stamp = stamp;
@@ -125,6 +136,8 @@ void write_results(const RunFolder& folder, const RunConfig& config, const Datas
   if (!results.note.empty()) report.notes.push_back(results.note);
   write_report(folder.path(), report);
 }
+
+std::string machine_stamp_json(const RunConfig& config) { return machine_stamp(config).dump(2) + "\n"; }
 
 std::string StepMemory::text() const {
   return fmt::format(

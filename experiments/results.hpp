@@ -30,7 +30,9 @@ struct Results {
   Metrics metrics;
   std::string checkpoint;  // best | last
   StepMemory memory;
-  std::string note;  // what a reader must know about these figures; empty: nothing
+  std::int64_t parameters = 0;
+  double flops_per_sample = 0;  // of inference, mean over the held-out part
+  std::string note;             // what a reader must know about these figures; empty: nothing
 };
 
 /// The checkpoint that `wanted` (auto, best, last) comes to: auto takes the best, but the last where the
@@ -43,10 +45,15 @@ std::string checkpoint_note(const std::string& checkpoint, const Split& split);
 SplitOptions split_options(const RunConfig& config);
 Metrics metrics_of(const Outcome& outcome, const Dataset& dataset, const RunConfig& config);
 
-/// metrics.json predictions.csv curves.png confusion.png stamp.json report.html.
+/// metrics.json predictions.csv curves.png confusion.png stamp.json report.html, in an order in which the last one says
+/// that all are there.
+inline constexpr const char* last_of_results = "report.html";
 void write_results(const RunFolder& folder, const RunConfig& config, const Dataset& dataset,
                    const Split& split, const Outcome& outcome, const Results& results,
                    const KernelsUsed& kernels);
+
+/// stamp.json of what is no single run: commit, date, machine, device.
+std::string machine_stamp_json(const RunConfig& config);
 
 /// "peak memory: tensors 812 MiB, process 1020 MiB".
 std::string memory_line(const RunConfig& config);

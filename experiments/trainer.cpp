@@ -414,6 +414,8 @@ std::optional<Results> Trainer::finish() {
   if (!outcome.complete) return std::nullopt;
   add_kernels(totals, kernels_);
   results.memory = memory_;
+  for (const NamedTensor& named : model_->parameters()) results.parameters += named.tensor.numel();
+  results.flops_per_sample = totals.flops() / static_cast<double>(split_.test.size());
   results.metrics = metrics_of(outcome, dataset_, config_);
   write_results(folder_, config_, dataset_, split_, outcome, results, kernels_);
   return results;

@@ -286,6 +286,17 @@ TEST(Writing, JpegComesBackNearly) {
   }
 }
 
+TEST(Writing, InMemoryTheSameBytes) {
+  const TempFolder folder;
+  const Image image = pattern(23, 31, 3);
+  write_png(folder.path("a.png"), image);
+  write_jpeg(folder.path("a.jpg"), image, 80);
+  EXPECT_EQ(png_bytes(image), read_file(folder.path("a.png")));
+  EXPECT_EQ(jpeg_bytes(image, 80), read_file(folder.path("a.jpg")));
+  EXPECT_THROW(png_bytes(pattern(2, 2, 2)), Error);
+  EXPECT_THROW(jpeg_bytes(Image{}), Error);
+}
+
 TEST(Writing, RefusesWhatCannotBeWritten) {
   const TempFolder folder;
   expect_error([&] { write_png(folder.path() + "/no/folder.png", pattern(2, 2, 3)); },

@@ -167,17 +167,11 @@ TEST(HmVgg, HasTheNamesOfItsOptions) {
 // ---- configuration
 
 TEST(ModelConfig, KeysRoundTrip) {
-  const Keys keys{{"classes", "4"},
-                  {"backbone", "vgg16"},
-                  {"bn", "true"},
-                  {"taps", "2,3,4"},
-                  {"ham.variant", "scse"},
-                  {"mlrm.rates", "1,3,5"},
-                  {"mlrm.fuse", "concat"},
-                  {"modalities", "fundus,vf"},
-                  {"fusion", "early"},
-                  {"oct.slices", "5"},
-                  {"inception.transform_input", "true"}};
+  const Keys keys{
+      {"classes", "4"},        {"backbone", "vgg16"},       {"bn", "true"},
+      {"taps", "2,3,4"},       {"ham.variant", "scse"},     {"mlrm.rates", "1,3,5"},
+      {"mlrm.fuse", "concat"}, {"modalities", "fundus,vf"}, {"fusion", "early"},
+      {"shortcut", "false"},   {"oct.slices", "5"},         {"inception.transform_input", "true"}};
   EXPECT_EQ(model_keys(config_of(keys)), keys);
   EXPECT_EQ(model_keys(ModelConfig{}), (Keys{{"classes", "3"},
                                              {"backbone", "vgg11"},
@@ -188,8 +182,10 @@ TEST(ModelConfig, KeysRoundTrip) {
                                              {"mlrm.fuse", "sum"},
                                              {"modalities", "fundus"},
                                              {"fusion", "late"},
+                                             {"shortcut", "true"},
                                              {"oct.slices", "3"},
                                              {"inception.transform_input", "false"}}));
+  EXPECT_EQ(model_keys(config_of({{"mlrm.rates", "none"}}))[5].second, "none");
   EXPECT_EQ(config_of({{"mlrm.rates", " 1, 2 "}}).mlrm_rates, (std::vector<std::int64_t>{1, 2}));
 }
 

@@ -43,6 +43,8 @@ F64 = [
     ("default, eval", {}, dict(train=False)),
     ("scse, train", dict(ham_variant="scse"), {}),
     ("concat of two rates, train", dict(mlrm_fuse="concat", mlrm_rates=(2, 3)), {}),
+    ("without HAM and MLRM, train", dict(ham_variant="none", mlrm_rates=()), {}),
+    ("without the shortcut, train", dict(shortcut=False), {}),
     ("rates 1,3,5 at 67x83, train", dict(mlrm_rates=(1, 3, 5)), dict(size=(67, 83))),
     ("vgg13 with bn, train", dict(backbone="vgg13", bn=True), {}),
     ("vgg16 with bn, taps 2,3,4, eval", dict(backbone="vgg16", bn=True, taps=(2, 3, 4)), dict(train=False)),
@@ -89,7 +91,7 @@ def flags_of(options):
     def text(value):
         if isinstance(value, bool):
             return str(value).lower()
-        return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        return (",".join(map(str, value)) or "none") if isinstance(value, tuple) else str(value)
 
     keys = dict(
         ham_variant="ham.variant", mlrm_rates="mlrm.rates", mlrm_fuse="mlrm.fuse", oct_channels="oct.slices"
@@ -295,7 +297,7 @@ def main():
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     fovea, only = os.path.abspath(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else ""
-    torch.set_num_threads(min(2, os.cpu_count() or 1))
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", min(2, os.cpu_count() or 1))))
     print("PyTorch %s, %s" % (torch.__version__, fovea))
     ran = failed = 0
     kinds = (

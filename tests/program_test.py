@@ -12,7 +12,7 @@ import tempfile
 import unittest
 
 FOVEA = os.path.abspath(sys.argv[1])
-COMMANDS = ["train", "evaluate", "predict", "cam", "data", "export", "probe", "gradcheck", "kernels"]
+COMMANDS = ["train", "evaluate", "predict", "cam", "compare", "data", "export", "probe", "gradcheck", "kernels"]
 
 
 def run(*arguments, **options):
@@ -535,7 +535,8 @@ class ProgramTest(unittest.TestCase):
             {"engine": "eng2", "workspace": 2 << 30, **plan},
             {"engine": "eng3", "workspace": 0, **plan, "failure": "no kernel"}]}
         whole = {"format": "fovea plans", "version": 1, "device": "D", "cudnn": "9.19.0", "cublaslt": "13.1.0",
-                 "copy_bytes_per_s": 4e12, "problems": [problem]}
+                 "copy_bytes_per_s": 4e12, "problems": [problem, {"op": "batch_norm.backward", "problem": "y", "flops": 0,
+                                                                  "bytes": 0, "plans": [], "refusal": "eng1: halves"}]}
         with open(os.path.join(folder, "plans-D-cudnn-9.19.0-cublaslt-13.1.0.json"), "w") as file:
             json.dump(whole, file)
         with open(os.path.join(folder, "plans-E-cudnn-9.19.0-cublaslt-13.1.0.json"), "w") as file:
@@ -553,6 +554,9 @@ class ProgramTest(unittest.TestCase):
             table = self.expect(0, "kernels", "--plans").stdout
             self.assertIn("conv2d.forward: x bf16 1x1x1x1", table)
             self.assertIn("50.0 %", table)
+            self.assertIn("batch_norm.backward: y\nno plan: eng1: halves", table)
+            refused = json.loads(self.expect(0, "kernels", "batch_norm", "--plans", "--json").stdout)
+            self.assertEqual([(row["note"], row["chosen"]) for row in refused], [("no plan: eng1: halves", False)])
             del whole["copy_bytes_per_s"]
             with open(os.path.join(folder, "plans-D-cudnn-9.19.0-cublaslt-13.1.0.json"), "w") as file:
                 json.dump(whole, file)

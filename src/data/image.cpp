@@ -379,6 +379,21 @@ void check_writable(const std::string& path, const Image& image) {
                      image.height, image.channels));
 }
 
+Bytes encoded_png(const std::string& path, const Image& image) {
+  check_writable(path, image);
+  Bytes bytes;
+  PngState state(true);
+  state.out = &bytes;
+  if (!encode_png(state, image)) fail(fmt::format("{}: cannot be encoded as PNG: {}", path, state.message));
+  return bytes;
+}
+
+void encode_jpeg_or_fail(JpegWriter& writer, const std::string& path, const Image& image, int quality) {
+  check_writable(path, image);
+  if (!encode_jpeg(writer, image, quality))
+    fail(fmt::format("{}: cannot be encoded as JPEG: {}", path, writer.errors.message));
+}
+
 // ---- resize -------------------------------------------------------------------------------------
 
 constexpr int precision_bits = 32 - 8 - 2;
@@ -491,20 +506,25 @@ Image read_image(const std::string& path, int channels) {
 }
 
 void write_png(const std::string& path, const Image& image) {
-  check_writable(path, image);
-  Bytes bytes;
-  PngState state(true);
-  state.out = &bytes;
-  if (!encode_png(state, image)) fail(fmt::format("{}: cannot be encoded as PNG: {}", path, state.message));
+  const Bytes bytes = encoded_png(path, image);
   write_bytes(path, bytes.data(), bytes.size());
 }
 
 void write_jpeg(const std::string& path, const Image& image, int quality) {
-  check_writable(path, image);
   JpegWriter writer;
-  if (!encode_jpeg(writer, image, quality))
-    fail(fmt::format("{}: cannot be encoded as JPEG: {}", path, writer.errors.message));
+  encode_jpeg_or_fail(writer, path, image, quality);
   write_bytes(path, writer.buffer, writer.size);
+}
+
+std::string png_bytes(const Image& image) {
+  const Bytes bytes = encoded_png("a picture in memory", image);
+  return {bytes.begin(), bytes.end()};
+}
+
+std::string jpeg_bytes(const Image& image, int quality) {
+  JpegWriter writer;
+  encode_jpeg_or_fail(writer, "a picture in memory", image, quality);
+  return {reinterpret_cast<const char*>(writer.buffer), writer.size};
 }
 
 Image resize(const Image& image, int height, int width) {

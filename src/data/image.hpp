@@ -33,6 +33,10 @@ Image read_image(const std::string& path, int channels = 3);
 void write_png(const std::string& path, const Image& image);
 void write_jpeg(const std::string& path, const Image& image, int quality = 92);
 
+/// What the file would hold, in memory.
+std::string png_bytes(const Image& image);
+std::string jpeg_bytes(const Image& image, int quality = 92);
+
 /// Equals Pillow's Image.resize(size, BILINEAR) on 8-bit images (antialiased: the triangle filter widens when
 /// shrinking; horizontal pass first, rounded to 8 bits between the passes), at most one level off.
 Image resize(const Image& image, int height, int width);

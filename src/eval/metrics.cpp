@@ -1,9 +1,6 @@
-// Metrics and their bootstrap intervals. A resample is a count for each sample: every metric is computed from
-// counts, so the point estimate is the resample with all counts 1, and the orders by probability are sorted
-// once for all resamples.
+// Metrics with their intervals, as JSON and as a table. The scores themselves: scores.cpp.
 #include "eval/metrics.hpp"
 
-#include <Random123/philox.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -11,194 +8,14 @@
 #include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
-#include <numeric>
 
-#include "kernels/runtime/error.hpp"
+#include "eval/scores.hpp"
+#include "eval/table_text.hpp"
 
 namespace fovea {
 namespace {
 
 constexpr double undefined = std::numeric_limits<double>::quiet_NaN();
-constexpr std::size_t metric_count = 7;
-using Scores = std::array<double, metric_count>;  // in the order of named_metrics()
-using Counts = std::vector<std::int64_t>;         // how often each sample was drawn
-
-double ratio(double numerator, double denominator) { return denominator == 0 ? 0 : numerator / denominator; }
-
-void check(std::span<const Prediction> predictions, std::size_t classes) {
-  if (predictions.empty()) fail("there are no samples to compute metrics of; check the split");
-  for (const Prediction& row : predictions) {
-    const auto within = [&](int k) { return k >= 0 && static_cast<std::size_t>(k) < classes; };
-    if (!within(row.label))
-      fail(fmt::format("sample '{}' has label {}; metrics need 0 to {}", row.id, row.label, classes - 1));
-    if (!within(row.predicted))
-      fail(fmt::format("sample '{}' is predicted as {} of {} classes", row.id, row.predicted, classes));
-    if (row.probabilities.size() != classes) {
-      fail(fmt::format("sample '{}' has {} probabilities for {} classes", row.id, row.probabilities.size(),
-                       classes));
-    }
-    for (const double p : row.probabilities) {
-      if (!std::isfinite(p)) {
-        fail(fmt::format(
-            "sample '{}' has the probability {}; the model's weights are not usable (training diverged?)",
-            row.id, p));
-      }
-    }
-  }
-}
-
-/// All that a resample needs, prepared once.
-class Evaluator {
- public:
-  Evaluator(std::span<const Prediction> predictions, std::size_t classes)
-      : predictions_(predictions), classes_(classes) {
-    present_.resize(classes);
-    for (const Prediction& row : predictions) present_[static_cast<std::size_t>(row.label)] = true;
-    for (std::size_t k = 0; k < classes; ++k) orders_.push_back(order_by(k));
-  }
-
-  Confusion confusion(const Counts& counts) const {
-    Confusion matrix(classes_, std::vector<std::int64_t>(classes_));
-    for (std::size_t i = 0; i < counts.size(); ++i) {
-      matrix[static_cast<std::size_t>(predictions_[i].label)]
-            [static_cast<std::size_t>(predictions_[i].predicted)] += counts[i];
-    }
-    return matrix;
-  }
-
-  static std::vector<ClassScores> class_scores(const Confusion& matrix) {
-    std::vector<ClassScores> scores(matrix.size());
-    for (std::size_t k = 0; k < matrix.size(); ++k) {
-      double predicted = 0;
-      for (const auto& row : matrix) predicted += static_cast<double>(row[k]);
-      scores[k].samples = std::accumulate(matrix[k].begin(), matrix[k].end(), std::int64_t{0});
-      const double hits = static_cast<double>(matrix[k][k]),
-                   labelled = static_cast<double>(scores[k].samples);
-      scores[k].precision = ratio(hits, predicted);
-      scores[k].recall = ratio(hits, labelled);
-      scores[k].f1 = ratio(2 * hits, predicted + labelled);
-    }
-    return scores;
-  }
-
-  /// kappa and auroc are NaN where undefined.
-  Scores scores(const Counts& counts) const {
-    const Confusion matrix = confusion(counts);
-    const std::vector<ClassScores> classes = class_scores(matrix);
-    double total = 0, hits = 0, averaged = 0, precision = 0, recall = 0, f1 = 0;
-    for (std::size_t k = 0; k < classes_; ++k) {
-      total += static_cast<double>(classes[k].samples);
-      hits += static_cast<double>(matrix[k][k]);
-      if (present_[k] && classes[k].samples == 0) continue;  // lost by this resample
-      averaged += 1;
-      precision += classes[k].precision;
-      recall += classes[k].recall;
-      f1 += classes[k].f1;
-    }
-    precision /= averaged;
-    recall /= averaged;
-    return {hits / total,
-            precision,
-            recall,
-            f1 / averaged,
-            ratio(2 * precision * recall, precision + recall),
-            kappa(matrix, total),
-            auroc(counts)};
-  }
-
- private:
-  std::vector<std::size_t> order_by(std::size_t k) const {
-    std::vector<std::size_t> order(predictions_.size());
-    std::iota(order.begin(), order.end(), std::size_t{0});
-    std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-      return predictions_[a].probabilities[k] < predictions_[b].probabilities[k];
-    });
-    return order;
-  }
-
-  static double kappa(const Confusion& matrix, double total) {
-    const std::size_t classes = matrix.size();
-    std::vector<double> rows(classes), columns(classes);
-    for (std::size_t i = 0; i < classes; ++i) {
-      for (std::size_t j = 0; j < classes; ++j) {
-        rows[i] += static_cast<double>(matrix[i][j]);
-        columns[j] += static_cast<double>(matrix[i][j]);
-      }
-    }
-    double observed = 0, expected = 0;
-    for (std::size_t i = 0; i < classes; ++i) {
-      for (std::size_t j = 0; j < classes; ++j) {
-        const double distance = static_cast<double>(i) - static_cast<double>(j);
-        observed += distance * distance * static_cast<double>(matrix[i][j]);
-        expected += distance * distance * rows[i] * columns[j] / total;
-      }
-    }
-    return expected == 0 ? undefined : 1 - observed / expected;
-  }
-
-  double auroc(const Counts& counts) const {
-    double sum = 0, defined = 0;
-    for (std::size_t k = 0; k < classes_; ++k) {
-      const double area = auroc_of(k, counts);
-      if (std::isnan(area)) continue;
-      sum += area;
-      defined += 1;
-    }
-    return defined == 0 ? undefined : sum / defined;
-  }
-
-  /// Mann-Whitney: the share of pairs (positive, negative) in the right order, a tie counting one half.
-  /// Counted in halves of a pair, so exact.
-  double auroc_of(std::size_t k, const Counts& counts) const {
-    const std::vector<std::size_t>& order = orders_[k];
-    std::int64_t positives = 0, negatives = 0, half_pairs = 0;
-    for (std::size_t first = 0; first < order.size();) {
-      const double p = predictions_[order[first]].probabilities[k];
-      std::int64_t tied_positives = 0, tied_negatives = 0;
-      for (; first < order.size() && predictions_[order[first]].probabilities[k] == p; ++first) {
-        const bool positive = static_cast<std::size_t>(predictions_[order[first]].label) == k;
-        (positive ? tied_positives : tied_negatives) += counts[order[first]];
-      }
-      half_pairs += tied_positives * (2 * negatives + tied_negatives);
-      positives += tied_positives;
-      negatives += tied_negatives;
-    }
-    if (positives == 0 || negatives == 0) return undefined;
-    return static_cast<double>(half_pairs) /
-           (2 * static_cast<double>(positives) * static_cast<double>(negatives));
-  }
-
-  std::span<const Prediction> predictions_;
-  std::size_t classes_;
-  std::vector<bool> present_;                     // the class has samples in the whole set
-  std::vector<std::vector<std::size_t>> orders_;  // for each class, samples by rising probability
-};
-
-/// Draws n of n samples with replacement: a double in [0, 1) from each two words of Philox, times n.
-Counts resample(std::size_t n, std::uint64_t seed, std::uint32_t number) {
-  const r123::Philox4x32::key_type key{
-      {static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)}};
-  r123::Philox4x32 philox;
-  Counts counts(n);
-  for (std::size_t i = 0; i < n; i += 2) {
-    const auto words = philox({{number, static_cast<std::uint32_t>(i / 2), 0, 0}}, key);
-    for (std::size_t j = 0; j < 2 && i + j < n; ++j) {
-      const std::uint64_t bits = (std::uint64_t{words[2 * j]} << 32 | words[2 * j + 1]) >> 11;
-      const auto drawn =
-          static_cast<std::size_t>(static_cast<double>(bits) * 0x1p-53 * static_cast<double>(n));
-      ++counts[std::min(drawn, n - 1)];
-    }
-  }
-  return counts;
-}
-
-/// numpy.percentile's default: linear between the two nearest.
-double percentile(const std::vector<double>& sorted, double share) {
-  const double place = share * static_cast<double>(sorted.size() - 1);
-  const auto below = static_cast<std::size_t>(place);
-  const std::size_t above = std::min(below + 1, sorted.size() - 1);
-  return sorted[below] + (place - static_cast<double>(below)) * (sorted[above] - sorted[below]);
-}
 
 constexpr std::array<NamedMetric, metric_count> metric_list{
     {{"accuracy", "accuracy", &Metrics::accuracy},
@@ -217,31 +34,6 @@ constexpr std::array<PaperRow, 8> paper_table{{{"vgg11", 0.82, 0.84, 0.62, 0.83}
                                                {"convnext_tiny", 0.83, 0.86, 0.63, 0.84},
                                                {"inception_v3", 0.74, 0.76, 0.56, 0.75},
                                                {"hm-vgg", 0.81, 0.83, 0.64, 0.82}}};
-
-/// Columns on a terminal: code points, which is right for all but wide and combining letters.
-std::size_t width_of(std::string_view text) {
-  return static_cast<std::size_t>(
-      std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; }));
-}
-
-std::string padded(std::string_view text, std::size_t width) {
-  return fmt::format("{}{}", text, std::string(width - std::min(width, width_of(text)), ' '));
-}
-
-/// Indented lines of at most `width` columns, broken at spaces.
-std::string wrapped(std::string_view text, std::size_t width) {
-  std::string lines;
-  while (!text.empty()) {
-    std::size_t end = text.size();
-    if (end > width) {
-      const std::size_t space = text.rfind(' ', width);
-      end = space == std::string_view::npos ? std::min(text.find(' '), text.size()) : space;
-    }
-    lines += fmt::format("  {}\n", text.substr(0, end));
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-  return lines;
-}
 
 std::string class_table(const Metrics& metrics) {
   std::size_t name = 5, number = 6;
@@ -290,31 +82,32 @@ double paper_value(const PaperRow& row, std::string_view metric) {
 
 Metrics compute_metrics(std::span<const Prediction> predictions, const std::vector<std::string>& classes,
                         const BootstrapOptions& options) {
-  check(predictions, classes.size());
-  const Evaluator evaluator(predictions, classes.size());
-  const Counts once(predictions.size(), 1);
-  Metrics result;
-  result.n = static_cast<std::int64_t>(predictions.size());
-  result.classes = classes;
-  result.confusion = evaluator.confusion(once);
-  result.per_class = Evaluator::class_scores(result.confusion);
+  const std::vector<std::vector<Prediction>> one{{predictions.begin(), predictions.end()}};
+  return compute_seed_metrics(one, classes, options);
+}
 
+Metrics compute_seed_metrics(std::span<const std::vector<Prediction>> seeds,
+                             const std::vector<std::string>& classes, const BootstrapOptions& options) {
+  const SeedEvaluator evaluator(seeds, classes.size());
+  Metrics result;
+  result.n = static_cast<std::int64_t>(evaluator.samples().size());
+  result.classes = classes;
+  result.confusion = evaluator.confusion();
+  result.per_class = class_scores(result.confusion);
+
+  const SubjectDraws draws(evaluator.samples(), options.seed);
   std::array<std::vector<double>, metric_count> drawn;
   for (int b = 0; b < options.resamples; ++b) {
-    const Scores scores =
-        evaluator.scores(resample(predictions.size(), options.seed, static_cast<std::uint32_t>(b)));
+    const Scores scores = evaluator.scores(draws.draw(b));
     for (std::size_t m = 0; m < metric_count; ++m) {
       if (!std::isnan(scores[m])) drawn[m].push_back(scores[m]);
     }
   }
-  const Scores scores = evaluator.scores(once);
+  const Scores scores = evaluator.scores(Counts(evaluator.samples().size(), 1));
   for (std::size_t m = 0; m < metric_count; ++m) {
     const double chance = metric_list[m].name == "auroc" ? 0.5 : 0;
-    const double value = std::isnan(scores[m]) ? chance : scores[m];
-    std::sort(drawn[m].begin(), drawn[m].end());
-    const bool none = drawn[m].empty();
-    result.*metric_list[m].member = {value, none ? value : percentile(drawn[m], 0.025),
-                                     none ? value : percentile(drawn[m], 0.975)};
+    result.*metric_list[m].member =
+        with_interval(std::isnan(scores[m]) ? chance : scores[m], std::move(drawn[m]));
   }
   return result;
 }

@@ -16,8 +16,9 @@
 // sample. What remains undefined counts as chance: auroc 0.5 where no class has both, kappa 0 where labels
 // and predictions are all one and the same class.
 //
-// Intervals: 95 %, percentile bootstrap over samples (Efron 1979): n samples drawn with replacement,
-// `resamples` times, no stratification, 2.5th and 97.5th percentile with linear interpolation. In a resample
+// Intervals: 95 %, percentile bootstrap over subjects (Efron 1979; the cluster bootstrap where a subject has several
+// samples, which are no independent ones): as many subjects as there are are drawn with replacement, each with all its
+// samples, `resamples` times, no stratification, 2.5th and 97.5th percentile with linear interpolation. In a resample
 // that has lost every sample of a class, that class is left out of its means (a class without samples in the
 // whole set stays in, as above); one in which auroc or kappa is undefined is left out of that metric's
 // interval. Draws come from Philox 4x32-10 (Random123), counter = (resample, block), key = seed: the same on
@@ -70,6 +71,12 @@ struct BootstrapOptions {
 /// Error naming it. An empty set is an Error.
 Metrics compute_metrics(std::span<const Prediction> predictions, const std::vector<std::string>& classes,
                         const BootstrapOptions& options = {});
+
+/// Of several networks that predict the same samples, one list a seed: every figure is the mean over the seeds (the
+/// confusion matrix and the scores of a class are of all their predictions), and a resample takes the same subjects for all.
+/// `n` is the number of samples. Error as above, and where the lists are not of the same samples and labels.
+Metrics compute_seed_metrics(std::span<const std::vector<Prediction>> seeds,
+                             const std::vector<std::string>& classes, const BootstrapOptions& options = {});
 
 /// metrics.json: {"accuracy": {"value","low","high"}, ..., "n", "classes", "confusion"}; numbers round-trip.
 std::string metrics_json(const Metrics& metrics);

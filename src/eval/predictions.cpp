@@ -10,21 +10,11 @@
 #include <iterator>
 #include <optional>
 
+#include "eval/table_text.hpp"
 #include "kernels/runtime/error.hpp"
 
 namespace fovea {
 namespace {
-
-std::string quoted(const std::string& text) {
-  const bool spaced = !text.empty() && (text.front() == ' ' || text.back() == ' ');
-  if (!spaced && text.find_first_of(",\"\r\n") == std::string::npos) return text;
-  std::string result = "\"";
-  for (const char c : text) {
-    if (c == '"') result += '"';
-    result += c;
-  }
-  return result + '"';
-}
 
 struct Row {
   std::size_t line;  // where it begins, 1 = header
@@ -175,8 +165,8 @@ std::string predictions_csv(std::span<const Prediction> predictions, PredictionC
       fail(fmt::format("sample '{}' has {} probabilities and the first one has {}", row.id,
                        row.probabilities.size(), classes));
     }
-    text += quoted(row.id);
-    text += full ? fmt::format(",{},{},{}", quoted(row.subject), row.label, row.predicted)
+    text += csv_field(row.id);
+    text += full ? fmt::format(",{},{},{}", csv_field(row.subject), row.label, row.predicted)
                  : fmt::format(",{}", row.predicted);
     for (const double p : row.probabilities) text += fmt::format(",{}", p);
     text += '\n';

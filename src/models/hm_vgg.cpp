@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -99,7 +100,7 @@ class Mlrm : public Module {
       ConvBn& branch = branches_.emplace_back(channels, channels, 1, config.mlrm_rates[j], config.dtype);
       add_module(fmt::format("branches.{}", j), branch);
     }
-    if (config.mlrm_fuse == "concat") {
+    if (config.mlrm_fuse == "concat" && !branches_.empty()) {
       const auto count = static_cast<std::int64_t>(config.mlrm_rates.size());
       merge_ = std::make_unique<Conv2d>(
           Conv2dSpec{
@@ -109,7 +110,11 @@ class Mlrm : public Module {
     }
   }
 
-  Tensor forward(const Tensor& x) { return merge_ ? forward_concat(x) : forward_sum(x); }
+  /// Without branches x itself.
+  Tensor forward(const Tensor& x) {
+    if (branches_.empty()) return x;
+    return merge_ ? forward_concat(x) : forward_sum(x);
+  }
 
  private:
   Tensor forward_sum(const Tensor& x) {
@@ -142,21 +147,23 @@ class Stream : public Module {
   Stream(std::string name, std::int64_t in_channels, const ModelConfig& config)
       : name_(std::move(name)),
         taps_(config.taps),
-        features_(config.backbone, config.bn, in_channels, config.dtype),
-        shortcut_({.in = VggFeatures::widths.back(), .out = width_of_block(taps_[2]), .as_1x1 = true},
-                  config.dtype) {
+        features_(config.backbone, config.bn, in_channels, config.dtype) {
     const std::int64_t low = width_of_block(taps_[0]), mid = width_of_block(taps_[1]),
                        last = width_of_block(taps_[2]);
     add_module("features", features_);
     for (const std::int64_t tap : taps_) {
-      add_module(fmt::format("ham{}", tap),
-                 hams_.emplace_back(width_of_block(tap), config.ham_variant, config.dtype));
+      if (config.ham_variant == "none") break;
+      const HamVariant variant = config.ham_variant == "scse" ? HamVariant::scse : HamVariant::paper;
+      add_module(fmt::format("ham{}", tap), hams_.emplace_back(width_of_block(tap), variant, config.dtype));
     }
     add_module(fmt::format("down{}", taps_[1]), downs_.emplace_back(mid, last, 2, 1, config.dtype));
     add_module(fmt::format("down{}.0", taps_[0]), downs_.emplace_back(low, mid, 2, 1, config.dtype));
     add_module(fmt::format("down{}.1", taps_[0]), downs_.emplace_back(mid, last, 2, 1, config.dtype));
     for (const char* const name : {"mlrm1", "mlrm2"}) add_module(name, mlrms_.emplace_back(last, config));
-    add_module("shortcut", shortcut_);
+    if (!config.shortcut) return;
+    add_module("shortcut",
+               shortcut_.emplace(LinearSpec{.in = VggFeatures::widths.back(), .out = last, .as_1x1 = true},
+                                 config.dtype));
   }
 
   StreamOutput forward(const Tensor& image, const ForwardContext& context) {
@@ -174,7 +181,8 @@ class Stream : public Module {
         continue;
       }
       r = features_.block(block, x);
-      if (tapped) h.push_back(keep(fmt::format("H{}", block), hams_[h.size()].forward(r)));
+      if (tapped)
+        h.push_back(keep(fmt::format("H{}", block), hams_.empty() ? r : hams_[h.size()].forward(r)));
       if (!last) x = VggFeatures::pool(r);
     }
     keep("R5", r);
@@ -185,10 +193,12 @@ class Stream : public Module {
 
   /// f = gap(M2) + Conv1(gap(R5)), N,width of the last tap.
   Tensor pooled(const StreamOutput& out) const {
-    return add(global_avg_pool(out.m2), shortcut_.forward(global_avg_pool(out.r5)));
+    const Tensor mean = global_avg_pool(out.m2);
+    return shortcut_ ? add(mean, shortcut_->forward(global_avg_pool(out.r5))) : mean;
   }
 
-  const Linear& shortcut() const { return shortcut_; }
+  /// Null where the configuration leaves it out.
+  const Linear* shortcut() const { return shortcut_ ? &*shortcut_ : nullptr; }
 
  private:
   std::string name_;
@@ -197,7 +207,7 @@ class Stream : public Module {
   std::deque<Ham> hams_;      // at the taps, in their order
   std::deque<ConvBn> downs_;  // of the middle tap, and twice of the lowest
   std::deque<Mlrm> mlrms_;
-  Linear shortcut_;
+  std::optional<Linear> shortcut_;
 };
 
 /// The rows that have a modality; an undefined index where all do.
@@ -324,11 +334,12 @@ class HmVgg : public Model {
   // One stream with every sample: the fused head where it fits (it needs the shortcut to keep the width).
   Tensor forward_alone(Stream& stream, const Tensor& image, const ForwardContext& context) {
     const StreamOutput out = stream.forward(image, context);
-    const Linear& shortcut = stream.shortcut();
-    if (shortcut.weight().shape()[0] != shortcut.weight().shape()[1]) return classify(stream.pooled(out));
+    const Linear* shortcut = stream.shortcut();
+    if (shortcut == nullptr || shortcut->weight().shape()[0] != shortcut->weight().shape()[1])
+      return classify(stream.pooled(out));
     return head(out.m2, out.r5,
-                {.shortcut_weight = shortcut.weight(),
-                 .shortcut_bias = shortcut.bias(),
+                {.shortcut_weight = shortcut->weight(),
+                 .shortcut_bias = shortcut->bias(),
                  .fc1_weight = fc1_.weight(),
                  .fc1_bias = fc1_.bias(),
                  .fc2_weight = fc2_.weight(),
@@ -385,8 +396,8 @@ void check_taps(const std::vector<std::int64_t>& taps) {
 void check_rates(const std::vector<std::int64_t>& rates) {
   const bool positive =
       std::all_of(rates.begin(), rates.end(), [](std::int64_t r) { return r >= 1 && r <= 1024; });
-  if (rates.empty() || rates.size() > 4 || !positive) {
-    fail_usage(fmt::format("mlrm.rates = {} are not one to four dilations of 1 to 1024, as 1,2,4",
+  if (rates.size() > 4 || !positive) {
+    fail_usage(fmt::format("mlrm.rates = {} are not one to four dilations of 1 to 1024, as 1,2,4, or none",
                            fmt::join(rates, ",")));
   }
 }

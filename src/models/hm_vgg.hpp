@@ -10,6 +10,9 @@
 // goes to the width of the next tap (256 -> 512 -> 512 by default). With other taps f has the width of the
 // last one; the shortcut always starts at R5.
 //
+// Ablations: `ham.variant = none` makes H_b = R_b, `mlrm.rates = none` makes mlrm(x) = x, `shortcut = false` leaves
+// Conv1(gap(R5)) out of f; what is left out has no parameters.
+//
 // Several modalities: `early` stacks their channels at the input of one stream; `late` runs one stream for
 // each and concatenates the features f. A sample may lack a modality: late fusion runs a stream over the rows
 // that have it and leaves zeros for the others (a stream nobody has does not run), early fusion zeroes the

@@ -85,10 +85,14 @@ struct Key {
 };
 
 using Text = std::string_view;
-constexpr std::array<std::string_view, 2> variants{"paper", "scse"}, fuses{"sum", "concat"},
-    fusions{"late", "early"};
+constexpr std::array<std::string_view, 3> variants{"paper", "scse", "none"};
+constexpr std::array<std::string_view, 2> fuses{"sum", "concat"}, fusions{"late", "early"};
 
-const std::array<Key, 11> keys{{
+std::vector<std::int64_t> rates(Text key, Text value) {
+  return value == "none" ? std::vector<std::int64_t>{} : integers(key, value);
+}
+
+const std::array<Key, 12> keys{{
     {"classes", [](ModelConfig& c, Text k, Text v) { c.classes = integer(k, v); },
      [](const ModelConfig& c) { return fmt::format("{}", c.classes); }},
     {"backbone", [](ModelConfig& c, Text k, Text v) { c.backbone = one_of(k, v, VggFeatures::backbones()); },
@@ -97,19 +101,20 @@ const std::array<Key, 11> keys{{
      [](const ModelConfig& c) { return fmt::format("{}", c.bn); }},
     {"taps", [](ModelConfig& c, Text k, Text v) { c.taps = integers(k, v); },
      [](const ModelConfig& c) { return fmt::format("{}", fmt::join(c.taps, ",")); }},
-    {"ham.variant",
-     [](ModelConfig& c, Text k, Text v) {
-       c.ham_variant = one_of(k, v, variants) == "scse" ? HamVariant::scse : HamVariant::paper;
-     },
-     [](const ModelConfig& c) { return std::string(c.ham_variant == HamVariant::scse ? "scse" : "paper"); }},
-    {"mlrm.rates", [](ModelConfig& c, Text k, Text v) { c.mlrm_rates = integers(k, v); },
-     [](const ModelConfig& c) { return fmt::format("{}", fmt::join(c.mlrm_rates, ",")); }},
+    {"ham.variant", [](ModelConfig& c, Text k, Text v) { c.ham_variant = one_of(k, v, variants); },
+     [](const ModelConfig& c) { return c.ham_variant; }},
+    {"mlrm.rates", [](ModelConfig& c, Text k, Text v) { c.mlrm_rates = rates(k, v); },
+     [](const ModelConfig& c) {
+       return c.mlrm_rates.empty() ? "none" : fmt::format("{}", fmt::join(c.mlrm_rates, ","));
+     }},
     {"mlrm.fuse", [](ModelConfig& c, Text k, Text v) { c.mlrm_fuse = one_of(k, v, fuses); },
      [](const ModelConfig& c) { return c.mlrm_fuse; }},
     {"modalities", [](ModelConfig& c, Text k, Text v) { c.modalities = modalities(k, v); },
      [](const ModelConfig& c) { return fmt::format("{}", fmt::join(c.modalities, ",")); }},
     {"fusion", [](ModelConfig& c, Text k, Text v) { c.fusion = one_of(k, v, fusions); },
      [](const ModelConfig& c) { return c.fusion; }},
+    {"shortcut", [](ModelConfig& c, Text k, Text v) { c.shortcut = boolean(k, v); },
+     [](const ModelConfig& c) { return fmt::format("{}", c.shortcut); }},
     {"oct.slices", [](ModelConfig& c, Text k, Text v) { c.oct_channels = integer(k, v); },
      [](const ModelConfig& c) { return fmt::format("{}", c.oct_channels); }},
     {"inception.transform_input", [](ModelConfig& c, Text k, Text v) { c.transform_input = boolean(k, v); },

@@ -24,11 +24,12 @@ struct ModelConfig {
   std::string backbone = "vgg11";                 // vgg11 vgg13 vgg16 vgg19
   bool bn = false;                                // batch norm in the backbone
   std::vector<std::int64_t> taps{3, 4, 5};        // the three consecutive VGG blocks whose outputs HAM sees
-  HamVariant ham_variant = HamVariant::paper;     // key ham.variant
-  std::vector<std::int64_t> mlrm_rates{1, 2, 4};  // key mlrm.rates
+  std::string ham_variant = "paper";              // key ham.variant: paper | scse | none, where H is R itself
+  std::vector<std::int64_t> mlrm_rates{1, 2, 4};  // key mlrm.rates; "none", an empty list: M is SC itself
   std::string mlrm_fuse = "sum";                  // key mlrm.fuse: sum | concat
   std::vector<std::string> modalities{"fundus"};
   std::string fusion = "late";    // late | early
+  bool shortcut = true;           // false: f is gap(M2) alone, without Conv1(gap(R5))
   std::int64_t oct_channels = 3;  // key oct.slices
 
   // inception_v3

@@ -74,7 +74,7 @@ class MLRM(nn.Module):
     def __init__(self, channels, rates=(1, 2, 4), fuse="sum"):
         super().__init__()
         self.branches = nn.ModuleList(ConvBn(channels, channels, dilation=d) for d in rates)
-        if fuse == "concat":
+        if fuse == "concat" and rates:
             self.merge = nn.Conv2d(len(rates) * channels, channels, 1)
 
     def forward(self, x):
@@ -89,18 +89,19 @@ class MLRM(nn.Module):
 class Stream(nn.Module):
     """One image to its features f; `taps` are the VGG blocks that HAM sees."""
 
-    def __init__(self, in_channels, backbone, bn, taps, ham_variant, mlrm_rates, mlrm_fuse):
+    def __init__(self, in_channels, backbone, bn, taps, ham_variant, mlrm_rates, mlrm_fuse, shortcut):
         super().__init__()
         self.taps = tuple(taps)
         low, mid, last = (WIDTHS[t - 1] for t in taps)
         self.features, self.pools = vgg_features(backbone, bn, in_channels)
         for tap in taps:
-            setattr(self, "ham%d" % tap, HAM(WIDTHS[tap - 1], ham_variant))
+            setattr(self, "ham%d" % tap, HAM(WIDTHS[tap - 1], ham_variant) if ham_variant != "none" else nn.Identity())
         setattr(self, "down%d" % taps[1], ConvBn(mid, last, 2))
         setattr(self, "down%d" % taps[0], nn.Sequential(ConvBn(low, mid, 2), ConvBn(mid, last, 2)))
         self.mlrm1 = MLRM(last, mlrm_rates, mlrm_fuse)
         self.mlrm2 = MLRM(last, mlrm_rates, mlrm_fuse)
-        self.shortcut = nn.Conv2d(WIDTHS[-1], last, 1)
+        if shortcut:
+            self.shortcut = nn.Conv2d(WIDTHS[-1], last, 1)
 
     def blocks(self, x):
         """R1..R5: each block's output after its last ReLU, before its max-pool."""
@@ -124,6 +125,8 @@ class Stream(nn.Module):
     def forward(self, x):
         maps = self.maps(x)
         m2 = maps["M2"].mean((2, 3), keepdim=True)
+        if not hasattr(self, "shortcut"):
+            return m2.flatten(1)
         r5 = maps["R5"].mean((2, 3), keepdim=True)
         return (m2 + self.shortcut(r5)).flatten(1)
 
@@ -141,12 +144,13 @@ class HMVGG(nn.Module):
         modalities=("fundus",),
         fusion="late",
         oct_channels=3,
+        shortcut=True,
     ):
         super().__init__()
         self.modalities, self.fusion = tuple(modalities), fusion
         self.width = WIDTHS[taps[-1] - 1]
         channels = {"fundus": 3, "oct": oct_channels, "vf": 1}
-        options = (backbone, bn, tuple(taps), ham_variant, tuple(mlrm_rates), mlrm_fuse)
+        options = (backbone, bn, tuple(taps), ham_variant, tuple(mlrm_rates), mlrm_fuse, shortcut)
         if fusion == "early":
             self.early = Stream(sum(channels[m] for m in modalities), *options)
         else:

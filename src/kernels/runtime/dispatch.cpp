@@ -143,6 +143,7 @@ void TraceTotals::record(const TraceEvent& event) {
   row.self_seconds += event.self_seconds;
   row.flops += event.cost.flops;
   row.bytes += event.cost.bytes;
+  if (event.depth == 0) flops_ += event.cost.flops;
 }
 
 }  // namespace fovea

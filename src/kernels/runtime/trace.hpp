@@ -48,8 +48,11 @@ class TraceTotals : public TraceSink {
   void record(const TraceEvent& event) override;
   /// Keyed by {primitive name, kernel name}.
   const std::map<std::pair<std::string, std::string>, Row>& rows() const { return rows_; }
+  /// Of what was asked for: the kernels that no other kernel called.
+  double flops() const { return flops_; }
 
  private:
+  double flops_ = 0;
   std::map<std::pair<std::string, std::string>, Row> rows_;
   TraceSink* before_;
 };
