@@ -1,9 +1,7 @@
 // fovea evaluate: the figures of a run, on its held-out part or on another set.
 #include <fmt/format.h>
 
-#include <filesystem>
 #include <numeric>
-#include <system_error>
 
 #include "batches.hpp"
 #include "command_line.hpp"
@@ -14,14 +12,10 @@
 #include "mistakes.hpp"
 #include "results.hpp"
 #include "run_folder.hpp"
+#include "sample_lists.hpp"
 
 namespace fovea {
 namespace {
-
-bool same_place(const std::string& a, const std::string& b) {
-  std::error_code error;
-  return a == b || std::filesystem::equivalent(a, b, error);
-}
 
 void write_page(const std::string& path, const RunFolder& run, const RunConfig& config,
                 const Dataset& dataset, const Split& split, const std::string& checkpoint,
