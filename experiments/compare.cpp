@@ -8,6 +8,7 @@
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "batches.hpp"
 #include "child_process.hpp"
@@ -157,12 +158,25 @@ std::vector<std::pair<std::string, std::string>> facts_of(const RunConfig& share
           {"Device", shared.device}};
 }
 
-// Of every modality that the sample has, in the size that the rows share.
-void add_pictures(HardSample& hard, const Dataset& dataset, const RunConfig& shared) {
+// What any row sees.
+std::vector<Modality> modalities_of(const std::vector<ComparedRow>& rows) {
+  std::set<Modality> seen;
+  for (const ComparedRow& row : rows) {
+    for (const auto& [key, value] : row.settings) {
+      if (key != "modalities") continue;
+      for (const Modality modality : parse_modalities(value)) seen.insert(modality);
+    }
+  }
+  return {seen.begin(), seen.end()};
+}
+
+// In the size that the rows share.
+void add_pictures(HardSample& hard, const Dataset& dataset, const RunConfig& shared,
+                  const std::vector<Modality>& modalities) {
   const auto sample = std::ranges::find_if(dataset.samples, [&](const Sample& s) { return s.id == hard.id; });
   InputSpec spec = input_spec(shared);
-  for (const Modality modality : all_modalities) {
-    if (sample == dataset.samples.end() || !sample->has(modality)) continue;
+  for (const Modality modality : modalities) {
+    if (!sample->has(modality)) continue;
     spec.modalities = {modality};
     const std::vector<Image> pictures = input_pictures(load_input(*sample, modality, spec), modality);
     hard.pictures.push_back({std::string(name_of(modality)), picture_bytes(pictures[pictures.size() / 2])});
@@ -196,7 +210,7 @@ Comparison collect(const ComparisonPlan& plan, const RunConfig& shared, const Da
   }
   correct_for_number(c.rows);
   c.hardest = hardest_samples(c.rows, c.classes.size(), most_hard_samples);
-  for (HardSample& sample : c.hardest) add_pictures(sample, dataset, shared);
+  for (HardSample& sample : c.hardest) add_pictures(sample, dataset, shared, modalities_of(c.rows));
   c.notes = notes_of(c, plan, how);
   return c;
 }
