@@ -129,6 +129,7 @@ void write_results(const RunFolder& folder, const RunConfig& config, const Datas
   report.predictions = outcome.predictions;
   report.mistakes = worst_mistakes(outcome, dataset, input_spec(config));
   report.rows = rows;
+  report.profile = results.profile;
   report.config = config_toml(config);
   report.stamp = stamp;
   report.notes.push_back(fmt::format("The figures are of the held-out part ({}) with the {} checkpoint.",

@@ -32,6 +32,7 @@ struct Results {
   StepMemory memory;
   std::int64_t parameters = 0;
   double flops_per_sample = 0;  // of inference, mean over the held-out part
+  std::string profile;          // HTML of what was profiled; empty: nothing was
   std::string note;             // what a reader must know about these figures; empty: nothing
 };
 

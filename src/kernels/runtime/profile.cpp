@@ -30,6 +30,9 @@ void keep_shapes(ProfileEvent& event, Ports ports) {
     event.shapes[static_cast<std::size_t>(event.shape_count++)] = port.shape;
     if (event.shape_count == static_cast<int>(event.shapes.size())) return;
   }
+  if (event.shape_count > 0) return;
+  const auto first = std::find_if(ports.begin(), ports.end(), [](const View& port) { return bool(port); });
+  if (first != ports.end()) event.shapes[static_cast<std::size_t>(event.shape_count++)] = first->shape;
 }
 
 // What the time of a step goes to where no kernel runs.
@@ -66,7 +69,7 @@ std::string shapes_text(const ProfileEvent& event) {
   std::string text;
   for (int i = 0; i < event.shape_count; ++i)
     text += (i > 0 ? ", " : "") + to_string(event.shapes[static_cast<std::size_t>(i)]);
-  return text.empty() ? "vectors" : text;
+  return text;
 }
 
 Profile::Profile(Device device)
@@ -189,16 +192,16 @@ int Profile::median_step() const {
   return order.empty() ? 0 : order[order.size() / 2];
 }
 
-// The host's time in ranges of a kind outside kernels. Kernels end before the range that they are in.
+// The host's time in ranges of a kind outside kernels. Events are in the order of their ends, so those within a range stand
+// right before it.
 double Profile::self_seconds_of(RangeKind kind) const {
-  double seconds = 0, kernels = 0;
-  for (const ProfileEvent& event : events_) {
-    if (event.primitive != nullptr) {
-      if (!event.called_by_kernel) kernels += event.seconds;
-    } else if (event.kind != RangeKind::layer) {
-      if (event.kind == kind) seconds += event.seconds - kernels;
-      kernels = 0;
-    }
+  double seconds = 0;
+  for (std::size_t i = 0; i < events_.size(); ++i) {
+    const ProfileEvent& range = events_[i];
+    if (range.primitive != nullptr || range.kind != kind) continue;
+    seconds += range.seconds;
+    for (std::size_t j = i; j-- > 0 && events_[j].begin_s >= range.begin_s;)
+      if (events_[j].primitive != nullptr && !events_[j].called_by_kernel) seconds -= events_[j].seconds;
   }
   return seconds / steps();
 }

@@ -35,12 +35,12 @@ struct ProfileEvent {
   double self_seconds = 0;          // of a kernel, on the clock of its device
   Cost cost, self_cost;
   Dtype dtype = Dtype::f32;
-  std::array<Shape, 3> shapes;  // of its first ports that are more than vectors
+  std::array<Shape, 3> shapes;  // of its first ports that are more than vectors, or of the first one alone
   int shape_count = 0;
   int begin_mark = -1, end_mark = -1;
 };
 
-/// "8x224x224x3, 64x3x3x3, 8x224x224x64"; of an op on vectors alone "vectors".
+/// "8x224x224x3, 64x3x3x3, 8x224x224x64"; of an op on vectors alone the first one's.
 std::string shapes_text(const ProfileEvent& event);
 
 enum class ProfileBy : std::uint8_t { kernel, layer, shape };
