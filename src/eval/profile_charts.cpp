@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
-#include <set>
+#include <map>
 #include <string_view>
 #include <vector>
 
@@ -84,6 +84,19 @@ std::string log_axes(const LogFrame& frame) {
   return out + text_at(0, frame.top - 12, "start", "GFLOP/s");
 }
 
+// Of the types in which at least a thousandth of the operations is done.
+std::vector<Peaks::Gemm> roofs_of(const std::vector<const ProfileRow*>& rows, const Peaks& peaks,
+                                  double flops) {
+  std::vector<Peaks::Gemm> roofs;
+  for (const Peaks::Gemm& gemm : peaks.gemms) {
+    double of_type = 0;
+    for (const ProfileRow* row : rows)
+      if (row->dtype.find(name_of(gemm.dtype)) != std::string::npos) of_type += row->flops;
+    if (of_type >= 1e-3 * flops) roofs.push_back(gemm);
+  }
+  return roofs;
+}
+
 // From the left edge up the slope of the copy, then along the ceiling.
 std::string roof(const LogFrame& frame, double copy, const Peaks::Gemm& gemm, int style) {
   const double edge = std::pow(10, frame.x_low), lowest = std::pow(10, frame.y_low);
@@ -96,7 +109,7 @@ std::string roof(const LogFrame& frame, double copy, const Peaks::Gemm& gemm, in
     path = fmt::format("M{:.1f} {:.1f}", frame.left, frame.y(gemm.flops));
   }
   return fmt::format("<path class=\"line s{}\" d=\"{}H{:.1f}\"/>\n", style % styles, path, frame.right) +
-         text_at(frame.right, frame.y(gemm.flops) - 5, "end",
+         text_at(frame.right, frame.y(gemm.flops) + (style == 1 ? -5 : 13), "end",
                  fmt::format("{} {:.0f} GFLOP/s", name_of(gemm.dtype), gemm.flops * 1e-9));
 }
 
@@ -135,13 +148,17 @@ struct Bar {
 
 using Lane = std::vector<Bar>;
 
-constexpr double line_left = 0, line_right = 960, lane_height = 30, bar_height = 24;
+constexpr double line_left = 0, line_right = 960, bar_height = 24;
 
 int style_for(std::string_view name) {
-  return static_cast<int>(std::hash<std::string_view>{}(name.substr(0, name.find('.'))) % styles);
+  return static_cast<int>(std::hash<std::string_view>{}(name) % static_cast<std::size_t>(styles));
 }
 
-std::string milliseconds(double seconds) { return fmt::format("{:.3g} ms", seconds * 1e3); }
+std::string time_text(double seconds) {
+  if (seconds >= 1) return fmt::format("{:.3g} s", seconds);
+  return seconds >= 1e-3 || seconds == 0 ? fmt::format("{:.3g} ms", seconds * 1e3)
+                                         : fmt::format("{:.3g} us", seconds * 1e6);
+}
 
 Lane merged(Lane lane, double least) {
   std::sort(lane.begin(), lane.end(), [](const Bar& a, const Bar& b) { return a.begin < b.begin; });
@@ -167,7 +184,7 @@ std::string draw(const Bar& bar, double total, double y, int style) {
       "<rect x=\"{:.2f}\" y=\"{:.1f}\" width=\"{:.2f}\" height=\"{}\" "
       "style=\"fill:var(--s{});fill-opacity:.45;stroke:var(--page);stroke-width:.4\"><title>{}{}: "
       "{}</title></rect>\n",
-      x(bar.begin), y, width, bar_height, style, escaped(bar.title), more, milliseconds(bar.end - bar.begin));
+      x(bar.begin), y, width, bar_height, style, escaped(bar.title), more, time_text(bar.end - bar.begin));
   if (static_cast<double>(bar.name.size()) * 6.4 + 6 < width) {
     out += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" style=\"fill:var(--ink)\">{}</text>\n",
                        x(bar.begin) + 3, y + 16, escaped(bar.name));
@@ -176,7 +193,8 @@ std::string draw(const Bar& bar, double total, double y, int style) {
 }
 
 struct Lanes {
-  Lane parts, layers, kernels;
+  Lane parts, kernels;
+  std::map<int, Lane> layers;  // by depth: a layer stands under the one that it is in
   double seconds = 0;
 };
 
@@ -197,8 +215,8 @@ Lanes lanes_of(const Profile& profile, int step) {
     } else if (event.kind == RangeKind::step) {
       lanes.seconds = event.seconds;
     } else {
-      (event.kind == RangeKind::layer ? lanes.layers : lanes.parts)
-          .push_back({begin, end, event.name, event.name});
+      Lane& lane = event.kind == RangeKind::layer ? lanes.layers[event.depth] : lanes.parts;
+      lane.push_back({begin, end, event.name, event.name});
     }
   }
   return lanes;
@@ -210,20 +228,13 @@ std::string roofline_chart(std::span<const ProfileRow> rows, const Peaks& peaks)
   constexpr std::size_t numbered = 8;
   const std::vector<const ProfileRow*> dots = dotted(rows);
   if (dots.empty()) return {};
-  std::set<std::string> types;
-  double total = 0, highest = 0;
+  double total = 0, flops = 0, highest = 0;
   for (const ProfileRow* row : dots) {
     total += row->self_seconds;
+    flops += row->flops;
     highest = std::max(highest, row->flops_per_s());
-    types.insert(row->dtype);
   }
-  std::vector<Peaks::Gemm> roofs;
-  for (const Peaks::Gemm& gemm : peaks.gemms) {
-    const bool used = std::any_of(types.begin(), types.end(), [&](const std::string& type) {
-      return type.find(name_of(gemm.dtype)) != std::string::npos;
-    });
-    if (used) roofs.push_back(gemm);
-  }
+  const std::vector<Peaks::Gemm> roofs = roofs_of(dots, peaks, flops);
   for (const Peaks::Gemm& gemm : roofs) highest = std::max(highest, gemm.flops);
   const LogFrame frame = frame_of(dots, highest);
   std::string out = log_axes(frame);
@@ -245,24 +256,33 @@ std::string time_line(const Profile& profile, int step) {
   const double least = lanes.seconds / ((line_right - line_left) * 3);
   std::string out;
   double y = 0;
-  for (const auto& [title, lane] : {std::pair<const char*, const Lane*>{"parts", &lanes.parts},
-                                    {"layers", &lanes.layers},
-                                    {"kernels", &lanes.kernels}}) {
-    out += text_at(0, y + 12, "start", title);
-    for (const Bar& bar : merged(*lane, least)) out += draw(bar, lanes.seconds, y + 17, style_for(bar.name));
-    y += lane_height + 18;
-  }
+  const auto draw_lane = [&](const char* title, const Lane& lane, bool by_op) {
+    if (*title != '\0') {
+      out += text_at(0, y + 12, "start", title);
+      y += 17;
+    }
+    for (const Bar& bar : merged(lane, least)) {
+      const std::string_view name = bar.name;
+      out += draw(bar, lanes.seconds, y, style_for(by_op ? name.substr(0, name.find('.')) : name));
+    }
+    y += bar_height + 2;
+  };
+  draw_lane("parts", lanes.parts, false);
+  for (const auto& [depth, lane] : lanes.layers)
+    draw_lane(depth == lanes.layers.begin()->first ? "layers" : "", lane, false);
+  draw_lane("kernels", lanes.kernels, true);
+  y += 4;
   out += fmt::format("<path class=\"axis\" d=\"M0 {:.1f}H{}\"/>\n", y, line_right);
   for (int i = 0; i <= 4; ++i)
     out += text_at(line_right * i / 4, y + 15,
                    i == 0   ? "start"
                    : i == 4 ? "end"
                             : "middle",
-                   milliseconds(lanes.seconds * i / 4));
-  return "<div class=\"wide\">" +
+                   time_text(lanes.seconds * i / 4));
+  return "<div class=\"wide\" tabindex=\"0\" role=\"region\" aria-label=\"time line\">" +
          svg(line_right, y + 20,
              fmt::format("Time line of a step of {}: its parts, layers and kernels",
-                         milliseconds(lanes.seconds)),
+                         time_text(lanes.seconds)),
              out, " style=\"max-width:none;min-width:44rem\"") +
          "</div>\n";
 }

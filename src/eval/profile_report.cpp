@@ -40,6 +40,8 @@ std::vector<std::string> cells_of(const ProfileRow& row, const ProfileView& view
   return cells;
 }
 
+constexpr std::size_t number_columns = 8;  // the last ones
+
 std::vector<std::string> titles_of(ProfileBy by) {
   std::vector<std::string> titles{"op", "kernel"};
   if (by == ProfileBy::layer) titles.emplace_back("layer");
@@ -125,14 +127,21 @@ ordered_json op_json(const ProfileRow& row, ProfileBy by) {
 }
 
 std::string table_html(const ProfileView& view) {
-  std::string html = "<div class=\"wide\"><table><thead><tr>";
-  for (const std::string& title : titles_of(view.by)) html += fmt::format("<th>{}</th>", escaped(title));
+  const auto class_of = [&](std::size_t column) {
+    return column + number_columns < titles_of(view.by).size() ? " class=\"words\"" : "";
+  };
+  std::string html =
+      "<div class=\"wide full\" tabindex=\"0\" role=\"region\" aria-label=\"table of "
+      "kernels\"><table><thead><tr>";
+  const std::vector<std::string> titles = titles_of(view.by);
+  for (std::size_t i = 0; i < titles.size(); ++i)
+    html += fmt::format("<th{}>{}</th>", class_of(i), escaped(titles[i]));
   html += "</tr></thead><tbody>\n";
   for (const ProfileRow& row : shortened(rows_of(view), 25)) {
     html += "<tr>";
-    std::vector<std::string> cells = cells_of(row, view);
-    cells.resize(titles_of(view.by).size());
-    for (const std::string& text : cells) html += fmt::format("<td>{}</td>", escaped(text));
+    const std::vector<std::string> cells = cells_of(row, view);
+    for (std::size_t i = 0; i < cells.size(); ++i)
+      html += fmt::format("<td{}>{}</td>", class_of(i), escaped(cells[i]));
     html += "</tr>\n";
   }
   return html + "</tbody></table></div>\n";
@@ -149,10 +158,9 @@ std::string profile_table(const ProfileView& view, std::size_t most) {
   std::string text;
   for (const auto& [name, value] : facts_of(view)) text += fmt::format("{:<11} {}\n", name, value);
   TextTable table;
-  for (const std::string& title : titles_of(view.by)) {
-    const bool words = title == "op" || title == "kernel" || title == "layer" || title == "shape";
-    table.header.push_back({title, !words});
-  }
+  const std::vector<std::string> titles = titles_of(view.by);
+  for (std::size_t i = 0; i < titles.size(); ++i)
+    table.header.push_back({titles[i], i + number_columns >= titles.size()});
   for (const ProfileRow& row : shortened(rows_of(view), most)) table.rows.push_back(cells_of(row, view));
   return text + "\n" + terminal_table(table);
 }

@@ -26,19 +26,30 @@
 namespace fovea {
 namespace {
 
-// Of at least five runs, and of as many as fit into the time: short ones find a moment in which nobody disturbs.
-double best_seconds(const std::function<void()>& run) {
-  constexpr double enough_s = 0.25;
-  run();
-  double best = 1e9;
-  const double first = omp_get_wtime();
-  for (int i = 0; i < 5 || omp_get_wtime() - first < enough_s; ++i) {
-    const double begin = omp_get_wtime();
+/// Times runs, and keeps how much slower the usual one was than the best.
+class Stopwatch {
+ public:
+  // Of at least five runs, and of as many as fit into the time: short ones find a moment in which nobody disturbs.
+  double best_seconds(const std::function<void()>& run) {
+    constexpr double enough_s = 0.25;
     run();
-    best = std::min(best, omp_get_wtime() - begin);
+    std::vector<double> times;
+    const double first = omp_get_wtime();
+    while (times.size() < 5 || omp_get_wtime() - first < enough_s) {
+      const double begin = omp_get_wtime();
+      run();
+      times.push_back(omp_get_wtime() - begin);
+    }
+    std::sort(times.begin(), times.end());
+    keep(times.front(), times[times.size() / 2]);
+    return times.front();
   }
-  return best;
-}
+  void keep(double best, double usual) { spread_ = std::max(spread_, usual / best - 1); }
+  double spread() const { return spread_; }
+
+ private:
+  double spread_ = 0;
+};
 
 // Random numbers of any floating type, since products of constants cost less power, and so run faster than others:
 // random bits, but for the exponents, which are all small. A block of them is repeated.
@@ -55,14 +66,16 @@ void fill_random(void* data, std::int64_t bytes, std::int64_t element) {
     std::memcpy(out + at, out, static_cast<std::size_t>(std::min(block, bytes - at)));
 }
 
+constexpr double most_spread = 0.25;  // of a quiet machine
+
 // ---- the host -----------------------------------------------------------------------------------
 
 constexpr std::int64_t array_bytes = std::int64_t{128} << 20;
 
-double measure_copy() {
+double measure_copy(Stopwatch& watch) {
   Storage from(array_bytes), to(array_bytes);
   std::memset(from.data(), 1, static_cast<std::size_t>(array_bytes));
-  const double seconds = best_seconds([&] {
+  const double seconds = watch.best_seconds([&] {
 #pragma omp parallel
     {
       const std::int64_t part = array_bytes / omp_get_num_threads(), at = part * omp_get_thread_num();
@@ -73,7 +86,7 @@ double measure_copy() {
   return 2.0 * static_cast<double>(array_bytes) / seconds;
 }
 
-double measure_triad() {
+double measure_triad(Stopwatch& watch) {
   const std::int64_t count = array_bytes / 2 / static_cast<std::int64_t>(sizeof(float));
   Storage sums(array_bytes / 2), first(array_bytes / 2), second(array_bytes / 2);
   float* const a = static_cast<float*>(sums.data());
@@ -81,7 +94,7 @@ double measure_triad() {
   float* const c = static_cast<float*>(second.data());
   std::fill_n(b, count, 1.5f);
   std::fill_n(c, count, 0.25f);
-  const double seconds = best_seconds([&] {
+  const double seconds = watch.best_seconds([&] {
 #pragma omp parallel for simd
     for (std::int64_t i = 0; i < count; ++i) a[i] = b[i] + 3.0f * c[i];
   });
@@ -90,7 +103,7 @@ double measure_triad() {
 
 // By oneDNN, of square matrices: large enough for its best rate, small enough to be done in milliseconds; the second one
 // in the layout that it asks for, as the filters of a convolution are.
-double measure_product(dnnl::memory::data_type type, std::int64_t size) {
+double measure_product(Stopwatch& watch, dnnl::memory::data_type type, std::int64_t size) {
   using dnnl::memory;
   const memory::dims dims{size, size};
   const memory::desc plain(dims, type, memory::format_tag::ab), any(dims, type, memory::format_tag::any);
@@ -102,7 +115,7 @@ double measure_product(dnnl::memory::data_type type, std::int64_t size) {
   const std::int64_t element = a.bytes() / (size * size);
   fill_random(a.data(), a.bytes(), element);
   fill_random(b.data(), b.bytes(), element);
-  const double seconds = best_seconds([&] {
+  const double seconds = watch.best_seconds([&] {
     product.execute(onednn::stream(), {{DNNL_ARG_SRC, onednn::bind(plain, a.data())},
                                        {DNNL_ARG_WEIGHTS, onednn::bind(weights, b.data())},
                                        {DNNL_ARG_DST, onednn::bind(plain, c.data())}});
@@ -118,10 +131,10 @@ bool has_bf16() {
 }
 
 // A register-blocked multiply-add on every thread, which dense products of f64 come near.
-double measure_multiply_add() {
+double measure_multiply_add(Stopwatch& watch) {
   constexpr int lanes = 128, rounds = 100000;
   double sink = 0;
-  const double seconds = best_seconds([&] {
+  const double seconds = watch.best_seconds([&] {
 #pragma omp parallel reduction(+ : sink)
     {
       alignas(64) double acc[lanes];
@@ -138,13 +151,15 @@ double measure_multiply_add() {
 }
 
 Peaks measure_host(Peaks peaks) {
-  peaks.copy_bytes_per_s = measure_copy();
-  peaks.triad_bytes_per_s = measure_triad();
+  Stopwatch watch;
+  peaks.copy_bytes_per_s = measure_copy(watch);
+  peaks.triad_bytes_per_s = measure_triad(watch);
   const char* const by = "oneDNN matrix product";
-  peaks.gemms.push_back({Dtype::f32, measure_product(dnnl::memory::data_type::f32, 768), by});
-  peaks.gemms.push_back({Dtype::f64, measure_multiply_add(), "multiply-add loop"});
+  peaks.gemms.push_back({Dtype::f32, measure_product(watch, dnnl::memory::data_type::f32, 768), by});
+  peaks.gemms.push_back({Dtype::f64, measure_multiply_add(watch), "multiply-add loop"});
   if (has_bf16())
-    peaks.gemms.push_back({Dtype::bf16, measure_product(dnnl::memory::data_type::bf16, 768), by});
+    peaks.gemms.push_back({Dtype::bf16, measure_product(watch, dnnl::memory::data_type::bf16, 768), by});
+  peaks.spread = watch.spread();
   return peaks;
 }
 
@@ -174,43 +189,47 @@ class DevicePorts {
   std::vector<View> views_;
 };
 
-double seconds_of(const Kernel& kernel, const void* problem, Ports ports, int copies) {
+double seconds_of(Stopwatch& watch, const Kernel& kernel, const void* problem, Ports ports, int copies) {
   const auto run = [&](int) { launch(kernel, problem, ports, current_stream(Device::cuda)); };
-  return time_launches(Device::cuda, run, {.copies = copies, .replays = 10, .limit_s = 1}).p10_us * 1e-6;
+  const Timing t = time_launches(Device::cuda, run, {.copies = copies, .replays = 10, .limit_s = 1});
+  watch.keep(t.p10_us, t.median_us);
+  return t.p10_us * 1e-6;
 }
 
 // The fastest kernel of the device for the product; nothing where none takes it.
-void add_device_product(Peaks& peaks, Dtype dtype, std::int64_t size, int copies) {
+void add_device_product(Stopwatch& watch, Peaks& peaks, Dtype dtype, std::int64_t size, int copies) {
   const LinearProblem problem{.dtype = dtype, .n = size, .in = size, .out = size};
   Peaks::Gemm best{dtype, 0, ""};
   const DevicePorts ports(linear_forward.ports(&problem));
   for (const Kernel& kernel : linear_forward.kernels) {
     if (device_of(kernel.backend) != Device::cuda || !kernel.supports(&problem)) continue;
     const double rate =
-        linear_forward.cost(&problem).flops / seconds_of(kernel, &problem, ports.get(), copies);
+        linear_forward.cost(&problem).flops / seconds_of(watch, kernel, &problem, ports.get(), copies);
     if (rate > best.flops) best = {dtype, rate, fmt::format("linear.forward, kernel {}", kernel.name)};
   }
   if (best.flops > 0) peaks.gemms.push_back(best);
 }
 
-double measure_device_add(std::int64_t count, int copies) {
+double measure_device_add(Stopwatch& watch, std::int64_t count, int copies) {
   const AddProblem problem{.dtype = Dtype::f32, .a = {count}, .b = {count}};
   const DevicePorts ports(add_forward.ports(&problem));
   const Kernel& kernel = selection().choose(add_forward, &problem, Device::cuda);
-  return add_forward.cost(&problem).bytes / seconds_of(kernel, &problem, ports.get(), copies);
+  return add_forward.cost(&problem).bytes / seconds_of(watch, kernel, &problem, ports.get(), copies);
 }
 
 Peaks measure_device(Peaks peaks) {
+  Stopwatch watch;
   const bool emulated = !device_note().empty();
   const std::int64_t bytes = emulated ? std::int64_t{1} << 20 : std::int64_t{1} << 30;
   const std::int64_t size = emulated ? 32 : 8192;
   const int copies = emulated ? 1 : 8;
   peaks.copy_bytes_per_s = copy_ceiling(Device::cuda, static_cast<std::size_t>(bytes));
   peaks.triad_bytes_per_s =
-      measure_device_add(emulated ? std::int64_t{1} << 12 : bytes / 4, emulated ? 1 : copies);
-  add_device_product(peaks, Dtype::f32, size, copies);
-  add_device_product(peaks, Dtype::f64, emulated ? size : size / 4, copies);
-  add_device_product(peaks, Dtype::bf16, size, copies);
+      measure_device_add(watch, emulated ? std::int64_t{1} << 12 : bytes / 4, emulated ? 1 : copies);
+  add_device_product(watch, peaks, Dtype::f32, size, copies);
+  add_device_product(watch, peaks, Dtype::f64, emulated ? size : size / 4, copies);
+  add_device_product(watch, peaks, Dtype::bf16, size, copies);
+  peaks.spread = watch.spread();
   return peaks;
 }
 
@@ -257,6 +276,12 @@ Peaks peaks_of(Device device, bool again, void (*say)(const std::string&)) {
   }
   say(fmt::format("measuring the ceilings of {} with {} threads", here.machine, here.threads));
   const Peaks peaks = measure_peaks(device);
+  if (peaks.spread > most_spread) {
+    say(fmt::format(
+        "the usual run took {:.0f} % longer than the best: this machine is busy, and the ceilings may be "
+        "low; 'fovea peaks --measure' measures them again",
+        100 * peaks.spread));
+  }
   write_peaks(path, peaks);
   return peaks;
 }

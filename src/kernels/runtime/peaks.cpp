@@ -71,6 +71,7 @@ Peaks peaks_from(const json& whole, const std::string& path) {
   peaks.threads = static_cast<int>(threads);
   peaks.copy_bytes_per_s = positive(o, "copy_bytes_per_s", path);
   peaks.triad_bytes_per_s = positive(o, "triad_bytes_per_s", path);
+  peaks.spread = o.number("spread");
   for (const json& value : o.array("gemm")) peaks.gemms.push_back(gemm_from(value, path));
   const bool has_f32 = std::any_of(peaks.gemms.begin(), peaks.gemms.end(),
                                    [](const Peaks::Gemm& g) { return g.dtype == Dtype::f32; });
@@ -126,7 +127,8 @@ std::string peaks_json(const Peaks& peaks) {
                            {"threads", peaks.threads},
                            {"copy_bytes_per_s", peaks.copy_bytes_per_s},
                            {"triad_bytes_per_s", peaks.triad_bytes_per_s},
-                           {"gemm", gemms}};
+                           {"gemm", gemms},
+                           {"spread", peaks.spread}};
   return whole.dump(2) + "\n";
 }
 

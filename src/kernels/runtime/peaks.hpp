@@ -28,6 +28,7 @@ struct Peaks {
   double copy_bytes_per_s = 0;   // read + write
   double triad_bytes_per_s = 0;  // a = b + s c: two reads, one write
   std::vector<Gemm> gemms;
+  double spread = 0;  // by how much of the best run's time the median one took longer, the worst of all rates
 
   /// Operations per second of a type; f32's where the type has none of its own.
   double flops_of(Dtype dtype) const;
