@@ -1,9 +1,9 @@
 // fovea profile: where the time of a step goes, against the floors that this machine's measured ceilings set.
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <functional>
+#include <filesystem>
 #include <memory>
+#include <optional>
 #include <random>
 
 #include "autograd/engine.hpp"
@@ -23,7 +23,7 @@ namespace {
 constexpr std::int64_t most_steps = 200;
 
 struct ProfileOptions {
-  std::string batch, image_size, data;  // as typed
+  std::string batch, image_size, data, label;  // as typed
   bool train = false;
   std::int64_t steps = 10, warm_up = 2, rows = 30;
   std::string by = "kernel", trace, trace_limit, html;
@@ -45,6 +45,14 @@ void check_flags(const CommandLine& line, const ProfileOptions& options) {
   if (options.rows < 1) line.usage(fmt::format("--rows must be at least 1, not {}", options.rows));
   if (!options.trace_limit.empty() && options.trace.empty())
     line.usage("--trace-limit needs --trace FILE.json");
+  if (!options.label.empty() && options.data.empty()) line.usage("--label needs --data PATH");
+}
+
+// Before minutes of profiling, not after them.
+void check_folder_of(const std::string& file) {
+  const std::filesystem::path folder = std::filesystem::path(file).parent_path();
+  if (file.empty() || folder.empty() || std::filesystem::is_directory(folder)) return;
+  fail(fmt::format("cannot write {}: there is no folder {}; make it first", file, folder.string()));
 }
 
 // A batch for each step.
@@ -182,6 +190,7 @@ RunConfig config_of(const CommandLine& line, const ProfileOptions& options) {
   if (!options.batch.empty()) set_key(config, "batch", options.batch);
   if (!options.image_size.empty()) set_key(config, "image_size", options.image_size);
   if (!options.data.empty()) set_key(config, "data", options.data);
+  if (!options.label.empty()) set_key(config, "label", options.label);
   resolve(config);
   return config;
 }
@@ -249,6 +258,7 @@ int command_profile(const Arguments& arguments) {
   line.option("-b,--batch", options.batch, "N", "samples a step (8)");
   line.option("--image-size", options.image_size, "S|HxW", "what the network sees, in pixels (224)");
   line.option("--data", options.data, "PATH", "a set whose images are loaded in every step (random ones)");
+  line.option("--label", options.label, "COLUMN", "of the set's manifest (label)");
   line.option("--steps", options.steps, "N", "steps that are profiled (10)");
   line.option("--warm-up", options.warm_up, "N", "steps before them (2)");
   line.option("--by", options.by, "kernel|layer|shape", "what a row is (kernel)");
@@ -259,6 +269,8 @@ int command_profile(const Arguments& arguments) {
   line.config_flags(KeyGroup::model);
   if (!line.parse(arguments)) return exit_done;
   check_flags(line, options);
+  check_folder_of(options.trace);
+  check_folder_of(options.html);
   const std::int64_t trace_bytes =
       options.trace_limit.empty() ? default_trace_bytes : parse_bytes(options.trace_limit);
   return run_profile(line, options, parse_by(options.by), trace_bytes);

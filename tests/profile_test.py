@@ -179,6 +179,7 @@ class ProfileTest(Base):
                 (["--batch", "0"], "batch must be 1 to 65536, not 0"),
                 (["--image-size", "20"], "32"),
                 (["--model", "hm-vg"], "did you mean 'hm-vgg'?"),
+                (["--label", "grade"], "--label needs --data PATH"),
                 (["--trace-limit", "1MiB"], "--trace-limit needs --trace FILE.json"),
                 (["--trace", path("t.json"), "--trace-limit", "much"], "much"),
                 (["--stepps", "3"], "did you mean '--steps'?"),
@@ -187,7 +188,7 @@ class ProfileTest(Base):
             self.assertEqual((result.stdout, result.stderr.count("\n")), ("", 1), result.stderr)
         self.expect(2, "peaks", "--threads", "x", says="threads must be a whole number, not 'x'")
         self.expect(2, "peaks", "here", says="one argument too many")
-        self.expect(1, "profile", *SMALL, "--steps", "1", "--html", path("no/such/page.html"), says="page.html")
+        self.expect(1, "profile", *SMALL, "--steps", "1", "--html", path("no/such/page.html"), says="there is no folder")
         self.expect(1, "profile", *SMALL, "--data", path("nothing"), says="nothing")
 
 

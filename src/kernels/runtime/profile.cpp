@@ -9,7 +9,6 @@
 #include <numeric>
 #include <tuple>
 
-#include "kernels/runtime/device_api.hpp"
 #include "kernels/runtime/error.hpp"
 #include "kernels/runtime/layer_scope.hpp"
 
@@ -72,8 +71,7 @@ std::string shapes_text(const ProfileEvent& event) {
   return text;
 }
 
-Profile::Profile(Device device)
-    : device_(device), on_marks_(device == Device::cuda && !device_api::is_emulated()) {}
+Profile::Profile(Device device) : device_(device) {}
 
 Profile::~Profile() {
   if (open_) set_trace_sink(before_);
@@ -97,7 +95,7 @@ void Profile::end_step() {
   set_trace_sink(before_);
   open_ = false;
   nested_.clear();
-  if (on_marks_) resolve_marks();
+  resolve_marks();
 }
 
 void Profile::enter(RangeKind kind, const char* name) {
@@ -120,7 +118,7 @@ ProfileEvent& Profile::close(double end_s) {
   return events_.emplace_back(range);
 }
 
-DeviceMarks* Profile::device_marks() { return on_marks_ ? &marks_ : nullptr; }
+DeviceMarks* Profile::device_marks() { return device_ == Device::cuda ? &marks_ : nullptr; }
 
 void Profile::record(const TraceEvent& event) {
   const auto depth = static_cast<std::size_t>(event.depth);

@@ -3,8 +3,8 @@
 //
 // A sink of the trace, installed from begin_step() to end_step(). It keeps one plain record of each kernel and each
 // range, and adds up when it is asked: what a step pays for it is a clock read or two and a few stores for each kernel.
-// On a device each kernel stands between two marks in its stream (device_marks.hpp), and its time is that between them;
-// on the host, and on an emulated device, it is the host's clock.
+// On a device each kernel stands between two marks in its stream (device_marks.hpp), and its time is that between them; on
+// the host it is the host's clock. An emulated device's marks are read from that clock too.
 //
 // A kernel that calls others (a composed one) counts alone what they do not: self time, and of the operations and bytes of
 // its own Problem what the kernels it called did not already account for. So every row of a profile adds up, and
@@ -99,7 +99,6 @@ class Profile : public TraceSink {
   double self_seconds_of(RangeKind kind) const;
 
   Device device_;
-  bool on_marks_ = false;
   TraceSink* before_ = nullptr;
   bool open_ = false;
   std::vector<ProfileEvent> events_;
