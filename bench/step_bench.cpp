@@ -16,8 +16,8 @@
 #include <random>
 #include <string>
 
+#include "kernels/measured_peaks.hpp"
 #include "kernels/runtime/error.hpp"
-#include "kernels/runtime/peaks.hpp"
 #include "kernels/runtime/trace.hpp"
 #include "models/zoo.hpp"
 #include "nn/optimizer.hpp"
@@ -99,9 +99,9 @@ double seconds(const std::function<void()>& step) {
 }
 
 void print_trace(const TraceTotals& totals, double steps) {
-  const Peaks& peaks = measured_peaks();
-  fmt::print(stderr, "ceilings: {:.1f} GB/s copy, {:.0f} GFLOP/s multiply-add\n",
-             peaks.copy_bytes_per_s * 1e-9, peaks.f32_flops * 1e-9);
+  const Peaks peaks = measure_peaks(Device::cpu);
+  fmt::print(stderr, "ceilings: {:.1f} GB/s copy, {:.0f} GFLOP/s matrix product\n",
+             peaks.copy_bytes_per_s * 1e-9, peaks.flops_of(Dtype::f32) * 1e-9);
   for (const auto& [key, row] : totals.rows()) {
     fmt::print(stderr, "{:28} {:12} {:6.1f} calls {:9.3f} ms {:8.1f} GFLOP/s {:7.2f} GB/s\n", key.first,
                key.second, static_cast<double>(row.calls) / steps, row.self_seconds / steps * 1e3,

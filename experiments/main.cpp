@@ -34,6 +34,8 @@ constexpr std::array commands{
     Command{"probe", "one forward and backward on given arrays", &command_probe},
     Command{"gradcheck", "gradients against central differences, in fp64", &command_gradcheck},
     Command{"kernels", "every primitive, its kernels, and which one runs", &command_kernels},
+    Command{"profile", "where the time of a step goes, against measured ceilings", &command_profile},
+    Command{"peaks", "the measured ceilings of this machine", &command_peaks},
 };
 
 std::string overview() {

@@ -133,6 +133,7 @@ void write_results(const RunFolder& folder, const RunConfig& config, const Datas
   report.mistakes = results.pictures.mistakes;
   report.maps = results.pictures.maps;
   report.rows = rows;
+  report.profile = results.profile;
   report.config = config_toml(config);
   report.stamp = stamp;
   report.notes.push_back(fmt::format("The figures are of the held-out part ({}) with the {} checkpoint.",

@@ -34,7 +34,8 @@ struct Results {
   std::int64_t parameters = 0;
   double flops_per_sample = 0;  // of inference, mean over the held-out part
   RunPictures pictures;
-  std::string note;  // what a reader must know about these figures; empty: nothing
+  std::string profile;  // HTML of what was profiled; empty: nothing was
+  std::string note;     // what a reader must know about these figures; empty: nothing
 };
 
 /// The checkpoint that `wanted` (auto, best, last) comes to: auto takes the best, but the last where the

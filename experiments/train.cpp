@@ -70,7 +70,8 @@ int stopped(const RunFolder& folder, const Position& position) {
   return exit_interrupted;
 }
 
-int run_training(const CommandLine& line, RunConfig config, const RunFolder& folder, bool resume) {
+int run_training(const CommandLine& line, RunConfig config, const RunFolder& folder, bool resume,
+                 bool profiled) {
   const Dataset dataset = open_data(config, config.data, true);
   take_classes(config, dataset);
   const Split split = make_split(dataset, split_options(config));
@@ -80,6 +81,7 @@ int run_training(const CommandLine& line, RunConfig config, const RunFolder& fol
     write_file_atomically(folder.file("config.toml"), config_toml(config));
   }
   print_plan(config, dataset, split);
+  if (profiled) trainer.profile();
   if (resume && trainer.resume()) {
     fmt::print(stderr, "going on in epoch {} after step {}\n", trainer.position().epoch + 1,
                trainer.position().step);
@@ -109,8 +111,11 @@ int command_train(const Arguments& arguments) {
       "  fovea train --resume runs/first                       goes on where it stopped, bit for bit\n"
       "  fovea train -c runs/first/config.toml --output again  repeats a run\n");
   std::string output, resume;
+  bool profiled = false;
   line.option("-o,--output", output, "DIR", "the run's folder, new or empty");
   line.option("--resume", resume, "DIR", "go on with the run in this folder");
+  line.flag("--profile", profiled,
+            "profile 20 steps, from the second on: profile.json, trace.json, a section of the report");
   line.config_flags(KeyGroup::model);
   line.config_flags(KeyGroup::training);
   if (!line.parse(arguments)) return exit_done;
@@ -128,7 +133,7 @@ int command_train(const Arguments& arguments) {
   }
   apply_to_process(config);
   catch_interrupts();
-  return run_training(line, std::move(config), folder, !resume.empty());
+  return run_training(line, std::move(config), folder, !resume.empty(), profiled);
 }
 
 }  // namespace fovea

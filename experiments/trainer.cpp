@@ -15,6 +15,7 @@
 #include "eval/epoch_log.hpp"
 #include "interrupts.hpp"
 #include "kernels/cpu/workspace.hpp"
+#include "kernels/measured_peaks.hpp"
 #include "kernels/runtime/error.hpp"
 #include "kernels/runtime/trace.hpp"
 #include "nn/state.hpp"
@@ -150,6 +151,11 @@ Trainer::Trainer(const RunConfig& config, const Dataset& dataset, const Split& s
   position_.data = fingerprint(dataset, split);
 }
 
+void Trainer::profile() {
+  model_->name_layers();
+  profile_ = std::make_unique<TrainingProfile>(config_, folder_);
+}
+
 bool Trainer::resume() {
   const std::string data = position_.data;
   if (!folder_.load(*model_, optimizer_, position_)) return false;
@@ -173,6 +179,9 @@ void Trainer::begin() {
 
 bool Trainer::run() {
   began_ = now_s();
+  std::string complaint;
+  peaks_ = peaks_on_file(device_, complaint);
+  if (!complaint.empty()) progress_.note(complaint + "; 'fovea peaks' measures anew");
   while (position_.epoch < config_.epochs) {
     if (!train_epoch() || !end_epoch()) {
       save();
@@ -211,20 +220,31 @@ bool Trainer::train_epoch() {
       position_.seconds = seconds_now();
       return false;
     }
-    if (!training_.next(batch)) fail("the loader ended before the epoch did");
+    const double begin = now_s();
+    if (profile_) profile_->begin_step();
+    if (!next_batch(batch)) fail("the loader ended before the epoch did");
     if (steps_here_ == 0) {
       TraceTotals totals;
       step_or_explain(batch);
       add_kernels(totals, kernels_);
+      step_flops_ = totals.flops();
       memory_.peak = memory_use(device_).peak;
       progress_.note(memory_.text());
     } else {
       step_or_explain(batch);
+      timed_seconds_ += now_s() - begin;
+      ++timed_steps_;
     }
+    if (const std::string said = profile_ ? profile_->end_step() : ""; !said.empty()) progress_.note(said);
     show_progress();
   }
   look_at_results(0);
   return true;
+}
+
+bool Trainer::next_batch(Batch& batch) {
+  const TraceRange range(RangeKind::data, "data");
+  return training_.next(batch);
 }
 
 void Trainer::step_or_explain(const Batch& batch) {
@@ -241,17 +261,26 @@ void Trainer::step_or_explain(const Batch& batch) {
 // The gradients of the step before go first: the forward needs their room for its activations.
 Tensor Trainer::forward_backward(const Batch& batch) {
   optimizer_.zero_grad();
-  std::vector<AuxiliaryLogits> auxiliary;
-  const Tensor logits =
-      model_->forward(inputs_.of(batch), {.stochastic = true,
-                                          .seed = config_.seed,
-                                          .step = static_cast<std::uint64_t>(position_.step),
-                                          .auxiliary = &auxiliary});
-  const Tensor loss = loss_of(logits, auxiliary, label_tensor(batch), loss_);
+  const Tensor loss = forward(batch);
   if (steps_here_ == 0) memory_.saved = saved_bytes(loss, model_tensors());
   if (device_ == Device::cpu) check_loss(loss.item(), position_.step + 1);
+  const TraceRange range(RangeKind::backward, "backward");
   loss.backward();
   return loss;
+}
+
+Tensor Trainer::forward(const Batch& batch) {
+  std::vector<AuxiliaryLogits> auxiliary;
+  const ModelInput input = [&] {
+    const TraceRange range(RangeKind::data, "data");
+    return inputs_.of(batch);
+  }();
+  const TraceRange range(RangeKind::forward, "forward");
+  const Tensor logits = model_->forward(input, {.stochastic = true,
+                                                .seed = config_.seed,
+                                                .step = static_cast<std::uint64_t>(position_.step),
+                                                .auxiliary = &auxiliary});
+  return loss_of(logits, auxiliary, label_tensor(batch), loss_);
 }
 
 // Parameters and buffers, and the bf16 copies of parameters.
@@ -279,6 +308,7 @@ void Trainer::train_step(const Batch& batch) {
   const Tensor loss = forward_backward(batch);
   if (steps_here_ == 0) measure_step();
   learning_rate_ = learning_rate_at(schedule_, position_.step);
+  const TraceRange range(RangeKind::optimizer, "optimizer");
   if (device_ == Device::cpu) {
     optimizer_.step(learning_rate_);
     account({.step = position_.step + 1, .samples = n, .loss = loss.item()});
@@ -338,12 +368,20 @@ void Trainer::show_progress() {
   if (!progress_.due()) return;
   const double seconds = now_s() - began_, epoch_seconds = now_s() - epoch_began_;
   const std::int64_t left = config_.epochs * training_.batches() - position_.step;
-  progress_.update(
-      fmt::format("epoch {}/{}  step {}/{}  loss {:.4f}  {:.1f} images/s  waiting for data {:.1f} %  left {}",
-                  position_.epoch + 1, config_.epochs, position_.batch, training_.batches(), last_loss_,
-                  static_cast<double>(position_.samples) / std::max(position_.seconds + epoch_seconds, 1e-9),
-                  100 * training_.wait_seconds() / std::max(seconds, 1e-9),
-                  clock_text(seconds / static_cast<double>(steps_here_) * static_cast<double>(left))));
+  progress_.update(fmt::format(
+      "epoch {}/{}  step {}/{}  loss {:.4f}  {:.1f} images/s{}  waiting for data {:.1f} %  left {}",
+      position_.epoch + 1, config_.epochs, position_.batch, training_.batches(), last_loss_,
+      static_cast<double>(position_.samples) / std::max(position_.seconds + epoch_seconds, 1e-9),
+      utilisation_text(), 100 * training_.wait_seconds() / std::max(seconds, 1e-9),
+      clock_text(seconds / static_cast<double>(steps_here_) * static_cast<double>(left))));
+}
+
+// Operations of the first step by the mean time of the others, against the ceiling that a profile measured before.
+std::string Trainer::utilisation_text() const {
+  if (!peaks_ || timed_steps_ == 0) return {};
+  const Dtype dtype = profiled_dtype(config_);
+  const double rate = step_flops_ * static_cast<double>(timed_steps_) / timed_seconds_;
+  return fmt::format("  {:.1f} % of the {} ceiling", 100 * rate / peaks_->flops_of(dtype), name_of(dtype));
 }
 
 bool Trainer::is_better(const Outcome& v) const {
@@ -390,10 +428,10 @@ bool Trainer::end_epoch() {
   waited_before_ = training_.wait_seconds();
   progress_.note(
       fmt::format("epoch {}/{}  step {}  loss {:.4f}  val loss {:.4f}  val accuracy {:.4f}{}  {:.1f} "
-                  "images/s  waiting for data "
+                  "images/s{}  waiting for data "
                   "{:.1f} %  left {}",
                   row.epoch, config_.epochs, row.step, row.train_loss, row.val_loss, row.val_accuracy,
-                  best ? " (best)" : "", row.images_per_s, share,
+                  best ? " (best)" : "", row.images_per_s, utilisation_text(), share,
                   clock_text((now_s() - began_) / std::max<double>(static_cast<double>(steps_here_), 1) *
                              static_cast<double>(config_.epochs * training_.batches() - position_.step))));
   return true;
@@ -414,6 +452,7 @@ std::optional<Results> Trainer::finish() {
   if (!outcome.complete) return std::nullopt;
   add_kernels(totals, kernels_);
   results.memory = memory_;
+  if (profile_) results.profile = profile_->section();
   for (const NamedTensor& named : model_->parameters()) results.parameters += named.tensor.numel();
   results.flops_per_sample = totals.flops() / static_cast<double>(split_.test.size());
   results.metrics = metrics_of(outcome, dataset_, config_);

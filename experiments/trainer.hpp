@@ -18,6 +18,7 @@
 #include "results.hpp"
 #include "run_folder.hpp"
 #include "step_results.hpp"
+#include "training_profile.hpp"
 
 namespace fovea {
 
@@ -26,6 +27,9 @@ class Trainer {
   /// `config` is resolved; the set must outlive the trainer. Errors as those of its parts.
   Trainer(const RunConfig& config, const Dataset& dataset, const Split& split, RunFolder folder);
 
+  /// Steps of this process will be profiled, from the second on; measures this machine's ceilings where they are not
+  /// on file.
+  void profile();
   /// Goes to the folder's last checkpoint; false where there is none, and the run begins.
   bool resume();
   /// Begins a run: pretrained weights, an empty log.
@@ -45,6 +49,7 @@ class Trainer {
   void step_or_explain(const Batch& batch);
   void train_step(const Batch& batch);
   Tensor forward_backward(const Batch& batch);
+  Tensor forward(const Batch& batch);
   void look_at_results(std::size_t behind);
   void account(const StepResult& result);
   void measure_step();
@@ -53,6 +58,8 @@ class Trainer {
   [[noreturn]] void fail_memory(const OutOfMemory& error, const Batch& batch);
   bool is_better(const Outcome& validation) const;
   void show_progress();
+  std::string utilisation_text() const;
+  bool next_batch(Batch& batch);
   void save();
   bool save_is_due() const;
   double seconds_now() const;
@@ -74,6 +81,11 @@ class Trainer {
   StepMemory memory_;  // of the first step
   Progress progress_;
   KernelsUsed kernels_;
+  std::unique_ptr<TrainingProfile> profile_;
+  std::optional<Peaks> peaks_;  // on file when the training began
+  double step_flops_ = 0;       // of the first step
+  double timed_seconds_ = 0;    // of the steps after the first, with their data
+  std::int64_t timed_steps_ = 0;
   double learning_rate_ = 0;  // of the last step
 
   // Of this process alone, for the progress line.

@@ -33,6 +33,7 @@ THIRD_PARTY = {
     "cuda": ("kernels/", "simt"),
     "cudnn": ("kernels/",),
     "cublas": ("kernels/",),
+    "nvtx3": ("kernels/runtime/",),
     "onnx": ("exchange/",),
     "google/protobuf": ("exchange/",),
 }

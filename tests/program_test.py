@@ -12,7 +12,8 @@ import tempfile
 import unittest
 
 FOVEA = os.path.abspath(sys.argv[1])
-COMMANDS = ["train", "evaluate", "predict", "cam", "compare", "data", "export", "probe", "gradcheck", "kernels"]
+COMMANDS = ["train", "evaluate", "predict", "compare", "cam", "data", "export", "probe", "gradcheck", "kernels",
+            "profile", "peaks"]
 
 
 def run(*arguments, **options):
@@ -93,8 +94,9 @@ class ProgramTest(unittest.TestCase):
         self.assertEqual(run("--help").returncode, 0)
         self.assertEqual(run().returncode, 2)
         self.assertRegex(self.expect(0, "--version").stdout, r"^fovea \d+\.\d+\.\d+ \(\S+\)\n$")
-        for command in [["train"], ["evaluate"], ["predict"], ["cam"], ["data"], ["data", "check"], ["data", "synth"],
-                        ["data", "show"], ["export"], ["probe"], ["gradcheck"], ["kernels"]]:
+        for command in [["train"], ["evaluate"], ["predict"], ["compare"], ["cam"], ["data"], ["data", "check"],
+                        ["data", "synth"], ["data", "show"], ["export"], ["probe"], ["gradcheck"], ["kernels"],
+                        ["profile"], ["peaks"]]:
             result = self.expect(0, *command, "--help")
             self.assertIn("examples:", result.stdout)
             self.assertEqual(result.stderr, "")

@@ -10,6 +10,7 @@
 
 #include "kernels/pointwise/pointwise.hpp"
 #include "kernels/runtime/error.hpp"
+#include "kernels/runtime/layer_scope.hpp"
 #include "kernels/runtime/running.hpp"
 
 namespace fovea {
@@ -72,6 +73,7 @@ Tensor record(const char* name, Tensor output, const std::vector<Tensor>& inputs
   if (!will_record(inputs)) return output;
   auto node = std::make_shared<Node>();
   node->name = name;
+  node->layer = current_layer();
   for (const Tensor& t : inputs) node->inputs.push_back(t.meta());
   node->saved = std::move(saved);
   node->backward = std::move(backward);
@@ -189,6 +191,7 @@ class Walk : public PendingGradients {
   }
 
   void run_node(Node& node, Tensor gradient) {
+    const LayerScope layer(node.layer);
     Gradients gradients(node.inputs.size());
     if (gradient) {
       const FunctionScope running(node.name, true);

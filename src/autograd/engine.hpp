@@ -54,6 +54,7 @@ class PendingGradients {
 
 struct Node {
   const char* name = "";
+  const char* layer = nullptr;  // that recorded it (layer_scope.hpp)
   std::vector<std::shared_ptr<GradMeta>>
       inputs;  // edges: they keep no bytes alive; null where no gradient is wanted
   std::vector<Saved> saved;

@@ -165,6 +165,7 @@ std::string report_html(const ReportInput& input) {
   body += maps_section(input);
   body += "<h2>Learning curves</h2>\n";
   body += input.rows.empty() ? "<p class=\"note\">No epoch finished yet.</p>\n" : learning_curves(input.rows);
+  if (!input.profile.empty()) body += "<h2>Profile of the training step</h2>\n" + input.profile;
   body += listing_html("Configuration", input.config) + listing_html("Environment", input.stamp);
   return page_html(input.title.empty() ? "Training run" : input.title, body);
 }

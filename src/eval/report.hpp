@@ -33,6 +33,7 @@ struct ReportInput {
   std::vector<EpochRow> rows;
   std::vector<Mistake> mistakes;   // the worst of them, worst first
   std::vector<Picture> maps;       // a sheet of class activation maps; none: no such section
+  std::string profile = {};        // HTML of profile_report.hpp, taken as it is; empty: no such section
   std::string config;              // config.toml as it is
   std::string stamp;               // stamp.json as it is
   std::vector<std::string> notes;  // sentences shown as a list

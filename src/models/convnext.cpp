@@ -54,6 +54,7 @@ class Block : public Module {
 
   /// `p`, `seed` and `offset` are scale_residual's.
   Tensor forward(const Tensor& x, double p, std::uint64_t seed, std::uint64_t offset) const {
+    const LayerScope layer = scope();
     const Tensor image = norm_.forward(conv_.forward(x));
     const std::int64_t width = x.shape()[3];
     const Tensor pixels = reshape(image, {image.numel() / width, width});

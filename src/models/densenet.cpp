@@ -41,6 +41,7 @@ class DenseLayer : public Module {
 
   /// The image with the layer's channels behind those that it reads.
   Tensor forward(const Tensor& image) {
+    const LayerScope layer = scope();
     const Tensor narrow = conv1_.forward(norm1_.forward_first(image, Activation::relu));
     return conv2_.forward(norm2_.forward(narrow, Activation::relu), Activation::none, {image, in_});
   }
@@ -63,6 +64,7 @@ class Transition : public Module {
   /// Into the first of the next block's `channels`. The average comes before the 1x1 convolution, with which it commutes:
   /// a quarter of the pixels.
   Tensor forward(const Tensor& x, std::int64_t channels) {
+    const LayerScope layer = scope();
     const Tensor small = avg_pool(norm_.forward(x, Activation::relu), {});
     const Tensor image = image_for(x, small.shape()[1], small.shape()[2], channels);
     return conv_.forward(small, Activation::none, {image, 0});

@@ -38,6 +38,7 @@ class Ham : public Module {
   }
 
   Tensor forward(const Tensor& x) const {
+    const LayerScope layer = scope();
     const Tensor& w = spatial_.weight();
     return ham(x,
                {.spatial_weight = reshape(w, {w.shape()[1]}),
@@ -113,6 +114,7 @@ class Mlrm : public Module {
   /// Without branches x itself.
   Tensor forward(const Tensor& x) {
     if (branches_.empty()) return x;
+    const LayerScope layer = scope();
     return merge_ ? forward_concat(x) : forward_sum(x);
   }
 
@@ -167,6 +169,7 @@ class Stream : public Module {
   }
 
   StreamOutput forward(const Tensor& image, const ForwardContext& context) {
+    const LayerScope layer = scope();
     const auto keep = [&](const std::string& what, const Tensor& tensor) {
       if (context.capture) context.capture->emplace_back(name_ + "." + what, tensor);
       return tensor;
@@ -193,6 +196,7 @@ class Stream : public Module {
 
   /// f = gap(M2) + Conv1(gap(R5)), N,width of the last tap.
   Tensor pooled(const StreamOutput& out) const {
+    const LayerScope layer = scope();
     const Tensor mean = global_avg_pool(out.m2);
     return shortcut_ ? add(mean, shortcut_->forward(global_avg_pool(out.r5))) : mean;
   }

@@ -101,6 +101,7 @@ class Mixed : public Module {
   }
 
   Tensor forward(const Tensor& x) {
+    const LayerScope layer = scope();
     const Shape& s = x.shape();
     const std::int64_t h = halves_ ? (s[1] - 3) / 2 + 1 : s[1], w = halves_ ? (s[2] - 3) / 2 + 1 : s[2];
     Tensor image = Tensor::zeros({s[0], h, w, out()}, x.dtype(), x.device());
@@ -179,6 +180,7 @@ class AuxiliaryHead : public Module {
   }
 
   Tensor forward(const Tensor& x) {
+    const LayerScope layer = scope();
     const Tensor small = avg_pool(x, {.kernel_h = 5, .kernel_w = 5, .stride_h = 3, .stride_w = 3});
     return fc_.forward(global_avg_pool(conv1_.forward(conv0_.forward(small))));
   }

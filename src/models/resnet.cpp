@@ -46,6 +46,7 @@ class Residual : public Module {
   }
 
   Tensor forward(const Tensor& x) {
+    const LayerScope layer = scope();
     Tensor y = x;
     for (std::size_t i = 0; i < depth_; ++i) {
       const bool last = i + 1 == depth_;

@@ -73,6 +73,7 @@ Tensor VggFeatures::block(int block, const Tensor& x) { return run(block, x, Act
 Tensor VggFeatures::pool(const Tensor& x) { return max_pool(x, {}); }
 
 Tensor VggFeatures::pooled_block(int block, const Tensor& x) {
+  const LayerScope layer = scope();
   return relu(pool(run(block, x, Activation::none)));
 }
 

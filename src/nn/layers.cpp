@@ -53,6 +53,7 @@ Conv2d::Conv2d(const Conv2dSpec& spec, Dtype dtype) : spec_(spec) {
 }
 
 Tensor Conv2d::forward(const Tensor& x, Activation activation, const Into& into) const {
+  const LayerScope layer = scope();
   Conv2dOptions options = spec_.options;
   options.activation = activation;
   return conv2d(x, weight_, bias_, options, into);
@@ -69,6 +70,7 @@ Linear::Linear(const LinearSpec& spec, Dtype dtype) : spec_(spec) {
 }
 
 Tensor Linear::forward(const Tensor& x, Activation activation) const {
+  const LayerScope layer = scope();
   return linear(x, weight_, bias_, activation);
 }
 
@@ -84,6 +86,7 @@ ImageLinear::ImageLinear(std::int64_t h, std::int64_t w, std::int64_t c, std::in
 }
 
 Tensor ImageLinear::forward(const Tensor& x, Activation activation) const {
+  const LayerScope layer = scope();
   return linear(x, weight_, bias_, activation);
 }
 
@@ -101,12 +104,14 @@ BatchNorm2d::BatchNorm2d(std::int64_t channels, Dtype dtype, double eps, double 
 }
 
 Tensor BatchNorm2d::forward(const Tensor& x, Activation activation, const Into& into) {
+  const LayerScope layer = scope();
   Tensor y = batch_norm(x, weight_, bias_, running_mean_, running_var_, options(activation), into);
   count_batch();
   return y;
 }
 
 Tensor BatchNorm2d::forward_first(const Tensor& image, Activation activation) {
+  const LayerScope layer = scope();
   BatchNormOptions first = options(activation);
   first.first_channels = weight_.numel();
   Tensor y = batch_norm(image, weight_, bias_, running_mean_, running_var_, first);
@@ -137,7 +142,10 @@ LayerNorm::LayerNorm(std::int64_t channels, Dtype dtype, double eps) : eps_(eps)
   bias_ = add_parameter("bias", {channels}, dtype);
 }
 
-Tensor LayerNorm::forward(const Tensor& x) const { return layer_norm(x, weight_, bias_, eps_); }
+Tensor LayerNorm::forward(const Tensor& x) const {
+  const LayerScope layer = scope();
+  return layer_norm(x, weight_, bias_, eps_);
+}
 
 void LayerNorm::initialise_own(std::uint64_t, const std::string&) {
   weight_.fill(1);
@@ -145,6 +153,7 @@ void LayerNorm::initialise_own(std::uint64_t, const std::string&) {
 }
 
 Tensor Dropout::forward(const Tensor& x, std::uint64_t seed, std::uint64_t offset) const {
+  const LayerScope layer = scope();
   return training() && p_ > 0 ? dropout(x, p_, seed, offset) : x;
 }
 

@@ -48,6 +48,12 @@ void Module::set_training(bool training) {
   for (const auto& [name, child] : children_) child->set_training(training);
 }
 
+void Module::name_layers(const std::string& name) {
+  if (!name.empty()) layer_ = interned(name);
+  for (const auto& [child_name, child] : children_)
+    child->name_layers(name.empty() ? child_name : name + "." + child_name);
+}
+
 Tensor Module::add_parameter(const std::string& name, const Shape& shape, Dtype dtype, Layout layout) {
   Tensor tensor = Tensor::zeros(shape, dtype);
   tensor.set_requires_grad(true);

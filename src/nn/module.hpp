@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "autograd/tensor.hpp"
+#include "kernels/runtime/layer_scope.hpp"
 
 namespace fovea {
 
@@ -44,11 +45,17 @@ class Module {
   void set_training(bool training);
   bool training() const { return training_; }
 
+  /// Gives this module and all below it their places in the tree ("layer1.0.conv2"), under which profiles list their
+  /// work; this one's own is `name`.
+  void name_layers(const std::string& name = "");
+
   /// Sets every parameter and buffer to its initial value, a function of (seed, full name, shape) alone: the
   /// order of construction and what else the model has do not matter, and f32 gets f64's values, rounded.
   void initialise(std::uint64_t seed) { initialise_below(seed, ""); }
 
  protected:
+  /// What a forward does first, so that profiles know whose work it is.
+  LayerScope scope() const { return LayerScope(layer_); }
   /// A leaf that requires a gradient; zeros until initialise().
   Tensor add_parameter(const std::string& name, const Shape& shape, Dtype dtype,
                        Layout layout = Layout::plain);
@@ -65,6 +72,7 @@ class Module {
   std::vector<NamedTensor> own_;
   std::vector<std::pair<std::string, Module*>> children_;  // after own_, as PyTorch lists them
   bool training_ = true;
+  const char* layer_ = nullptr;  // interned; null until named
 };
 
 /// A tensor's shape and values as files have them, and back to `shape`: on the CPU, copies outside the graph where the

@@ -34,6 +34,10 @@ void fill(void* data, unsigned char byte, std::int64_t bytes, void* stream);
 void begin_kernel();
 void end_kernel() noexcept;
 
+/// A named range on this thread's line of a profiler such as Nsight Systems, where one looks on.
+void begin_range(const char* name);
+void end_range() noexcept;
+
 void* make_stream();
 void destroy_stream(void* stream);
 void synchronize_stream(void* stream);

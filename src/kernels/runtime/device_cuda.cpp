@@ -2,6 +2,7 @@
 // default pool of the device, told once to keep what is freed: its own rule is to give everything back at every
 // synchronisation, and to ask the driver for it again in the next step.
 #include <cuda_runtime_api.h>
+#include <nvtx3/nvToolsExt.h>
 
 #include <cstdint>
 
@@ -161,6 +162,9 @@ void fill(void* data, unsigned char byte, std::int64_t bytes, void* stream) {
 
 void begin_kernel() {}
 void end_kernel() noexcept {}
+
+void begin_range(const char* name) { nvtxRangePushA(name); }
+void end_range() noexcept { nvtxRangePop(); }
 
 void* make_stream() {
   cudaStream_t stream = nullptr;

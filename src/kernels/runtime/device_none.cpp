@@ -90,6 +90,9 @@ void fill(void* data, unsigned char byte, std::int64_t bytes, void*) { memory().
 void begin_kernel() { memory().open(); }
 void end_kernel() noexcept { memory().close(); }
 
+void begin_range(const char*) {}
+void end_range() noexcept {}
+
 void* make_stream() { return new_name(); }
 void destroy_stream(void*) { need_device(); }
 void synchronize_stream(void*) { need_device(); }

@@ -9,6 +9,7 @@
 
 #include "kernels/runtime/debug.hpp"
 #include "kernels/runtime/device_api.hpp"
+#include "kernels/runtime/device_marks.hpp"
 #include "kernels/runtime/launch.hpp"
 #include "kernels/runtime/primitive.hpp"
 #include "kernels/runtime/running.hpp"
@@ -73,6 +74,19 @@ struct Nested {
   double seconds = 0;  // of the kernel itself
 };
 
+/// A range of the device's own profilers, named as the primitive.
+struct DeviceRange {
+  DeviceRange(const Primitive& primitive, Stream stream) : on(stream.device != Device::cpu) {
+    if (on) device_api::begin_range(primitive.name);
+  }
+  ~DeviceRange() {
+    if (on) device_api::end_range();
+  }
+  DeviceRange(const DeviceRange&) = delete;
+  DeviceRange& operator=(const DeviceRange&) = delete;
+  const bool on;
+};
+
 struct OnDevice {
   OnDevice() { device_api::begin_kernel(); }
   ~OnDevice() { device_api::end_kernel(); }
@@ -82,13 +96,22 @@ struct OnDevice {
 
 void run_traced(const Primitive& primitive, const Kernel& kernel, const void* problem, Ports ports,
                 Stream stream) {
-  TraceEvent event{&primitive, &kernel, now_s(), 0, 0, primitive.cost(problem), depth, problem, ports};
+  TraceEvent event{.primitive = &primitive,
+                   .kernel = &kernel,
+                   .cost = primitive.cost(problem),
+                   .depth = depth,
+                   .problem = problem,
+                   .ports = ports};
+  DeviceMarks* const marks = stream.device == Device::cpu ? nullptr : sink->device_marks();
+  if (marks != nullptr) event.begin_mark = marks->put(stream);
+  event.begin_s = now_s();
   {
     Nested nested;
     launch(kernel, problem, ports, stream);
     nested.seconds = event.seconds = now_s() - event.begin_s;
     event.self_seconds = event.seconds - nested_seconds;
   }
+  if (marks != nullptr) event.end_mark = marks->put(stream);
   sink->record(event);
 }
 
@@ -122,6 +145,7 @@ void dispatch(const Primitive& primitive, const void* problem, Ports ports, Stre
   const Kernel& kernel = selection().choose(primitive, problem, device);
   stream = stream_for(device, stream);
   const DispatchScope running(primitive, kernel, specs, ports);
+  const DeviceRange range(primitive, stream);
   std::optional<DebugRun> debugged;
   if (debug()) debugged.emplace(primitive, kernel, specs, ports);
   if (sink != nullptr) {

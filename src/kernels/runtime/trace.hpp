@@ -1,5 +1,5 @@
-// Trace: who ran, when, for how long. dispatch() reports every kernel; with no sink installed it costs one
-// branch.
+// Trace: who ran, when, for how long. dispatch() reports every kernel, TraceRange what the kernels are part of; with no
+// sink installed each costs one branch.
 #pragma once
 
 #include <cstdint>
@@ -18,21 +18,48 @@ struct TraceEvent {
   double seconds = 0;  // with nested dispatches
   double self_seconds = 0;
   Cost cost;
-  int depth = 0;  // 0: called by no other kernel
+  int depth = 0;                       // 0: called by no other kernel
+  int begin_mark = -1, end_mark = -1;  // around it, where the sink marks the device's time
   // The primitive's Problem and ports; not beyond record().
   const void* problem = nullptr;
   Ports ports;
 };
 
+/// What a range of time is: a training step, its parts, and the work of one layer within them.
+enum class RangeKind : std::uint8_t { step, data, forward, backward, optimizer, layer };
+
+class DeviceMarks;
+
 class TraceSink {
  public:
   virtual ~TraceSink() = default;
   virtual void record(const TraceEvent& event) = 0;
+  /// Ranges nest. `name` is interned or a literal.
+  virtual void enter(RangeKind, const char* /*name*/) {}
+  virtual void leave() {}
+  /// Where not null, kernels on a device are put between two marks.
+  virtual DeviceMarks* device_marks() { return nullptr; }
 };
 
 /// Installs a sink (null: none) and returns the one before.
 TraceSink* set_trace_sink(TraceSink* sink);
 TraceSink* trace_sink();
+
+/// A range while it lives. Null: none.
+class TraceRange {
+ public:
+  TraceRange(RangeKind kind, const char* name) : sink_(name == nullptr ? nullptr : trace_sink()) {
+    if (sink_ != nullptr) sink_->enter(kind, name);
+  }
+  ~TraceRange() {
+    if (sink_ != nullptr) sink_->leave();
+  }
+  TraceRange(const TraceRange&) = delete;
+  TraceRange& operator=(const TraceRange&) = delete;
+
+ private:
+  TraceSink* sink_;
+};
 
 /// Sums per primitive and kernel; installs itself while it lives.
 class TraceTotals : public TraceSink {
