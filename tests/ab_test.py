@@ -187,15 +187,6 @@ class AbTest(unittest.TestCase):
         self.assertEqual(done.returncode, 1, done.stderr)
         self.assertIn("table of addresses", done.stderr)
 
-    def test_memory(self):
-        """Where the run just fits, the copies do not, and it is said that it is they."""
-        fits = next(size for size in range(60, 300, 6)
-                    if self.probe("--kernel", "conv2d=onednn", "--memory-limit", f"{size}MiB").returncode == 0)
-        done = self.probe("--ab", "conv2d=onednn,reference", "--memory-limit", f"{fits}MiB")
-        self.assertEqual(done.returncode, 1, done.stderr)
-        self.assertIn("--ab keeps a copy of the ports of conv2d.", done.stderr)
-        self.assertEqual(len(done.stderr.strip().splitlines()), 1)
-
     def test_on_the_emulated_device(self):
         done = self.probe("--device", "cuda", "--ab", "ham=cluster,two_pass", "--ledger", "--json", emulate=True)
         if "has no kernel" in done.stderr or "no usable" in done.stderr:
