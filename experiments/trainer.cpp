@@ -16,6 +16,7 @@
 #include "interrupts.hpp"
 #include "kernels/cpu/workspace.hpp"
 #include "kernels/runtime/error.hpp"
+#include "kernels/runtime/observed.hpp"
 #include "kernels/runtime/shadow.hpp"
 #include "kernels/runtime/trace.hpp"
 #include "nn/state.hpp"
@@ -329,6 +330,7 @@ std::optional<std::int64_t> Trainer::peak_of_step(const Batch& batch) {
 }
 
 void Trainer::fail_memory(const OutOfMemory& error, const Batch& batch) {
+  const UnseenScope unseen;  // what observers would hold beside is not the batch's
   const auto n = static_cast<std::int64_t>(batch.samples.size());
   const MemoryRequest& request = error.request();
   const std::int64_t fits =
