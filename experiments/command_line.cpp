@@ -115,9 +115,10 @@ void CommandLine::config_flags(KeyGroup group) {
       typed.option->allow_extra_args(false);
       if (!key.is_list) typed.option->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
     }
-    typed.option->group(group == KeyGroup::everywhere ? "everywhere"
-                        : group == KeyGroup::model    ? "model"
-                                                      : "training");
+    typed.option->group(group == KeyGroup::everywhere  ? "everywhere"
+                        : group == KeyGroup::model     ? "model"
+                        : group == KeyGroup::observers ? "beside the run"
+                                                       : "training");
   }
 }
 

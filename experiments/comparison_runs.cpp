@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <chrono>
 #include <cstdlib>
 #include <deque>
@@ -41,9 +40,7 @@ std::int64_t available_bytes() {
 
 // Keys that do not change what a run is, or that the set decides.
 bool may_differ(const std::string& key) {
-  static const std::vector<std::string> keys{"threads", "device",  "workers",    "memory_limit",
-                                             "debug",   "classes", "class_names"};
-  return std::find(keys.begin(), keys.end(), key) != keys.end();
+  return may_change(key) || key == "threads" || key == "classes" || key == "class_names";
 }
 
 void check_same(const std::string& folder, const RunConfig& stored, const RunConfig& planned) {

@@ -11,9 +11,11 @@
 #include "commands.hpp"
 #include "exchange/onnx.hpp"
 #include "kernels/runtime/error.hpp"
+#include "kernels/runtime/observed.hpp"
 #include "nn/optimizer.hpp"
 #include "nn/safetensors.hpp"
 #include "nn/state.hpp"
+#include "observers.hpp"
 #include "probe_input.hpp"
 #include "tensor_io.hpp"
 
@@ -55,6 +57,7 @@ Tensor descend(Model& model, const Probe& probe, const ProbeOptions& options) {
                                  .step = static_cast<std::uint64_t>(step),
                                  .auxiliary = &auxiliary};
     optimizer.zero_grad();
+    begin_observed_step(step + 2);
     const Tensor logits = forward_of(model, probe, options.amp, context);
     const Tensor loss = loss_of(logits, auxiliary, probe.labels);
     loss.backward();
@@ -72,6 +75,7 @@ std::vector<SafetensorsEntry> run_probe(Model& model, Probe& probe, const ProbeO
   const auto forward = [&] { return forward_of(model, probe, options.amp, context); };
   const auto as_given = [&](const Tensor& tensor) { return tensor.to(model.config().dtype); };
   std::vector<SafetensorsEntry> out;
+  begin_observed_step(1);
   if (!probe.labels) {
     NoGrad no_grad;
     out.push_back(entry_of("logits", as_given(forward())));
@@ -143,11 +147,14 @@ int command_probe(const Arguments& arguments) {
               "to Y as 'losses'");
   line.option("--step-size", options.learning_rate, "X", "their learning rate, 0.001 by default");
   line.config_flags(KeyGroup::model);
+  line.config_flags(KeyGroup::observers);
   if (!line.parse(arguments)) return exit_done;
   check_flags(line, paths, options);
   RunConfig config = line.config();
   resolve(config);
   apply_to_process(config);
+  if (config.ab_stop) line.usage("--ab-stop ends a training; a probe reports the bound and goes on");
+  start_observers(config);
   const std::unique_ptr<Model> model = make_model(config.model);
   if (!config.weights.empty()) load_weights(config.weights, *model, true);
   if (!paths.save_weights.empty()) save_weights(paths.save_weights, *model);
@@ -160,6 +167,11 @@ int command_probe(const Arguments& arguments) {
   options.seed = config.seed;
   options.amp = config.amp;
   write_safetensors(paths.output, run_probe(*model, probe, options));
+  if (line.json() && observing()) {
+    fmt::print("{}", observations_json());
+  } else {
+    fmt::print(stderr, "{}", observations_text());
+  }
   return exit_done;
 }
 

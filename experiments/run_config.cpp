@@ -134,6 +134,24 @@ ConfigKey list(About about) {
   return key;
 }
 
+// Items that hold commas themselves, OP=FIRST,SECOND: each begins with what has a '='. In TOML one string.
+ConfigKey pairs(About about) {
+  ConfigKey key = base_key(std::move(about));
+  key.is_list = key.is_text = true;
+  key.get = [](const RunConfig& c) { return fmt::format("{}", fmt::join(c.ab, ",")); };
+  key.set = [](RunConfig& c, std::string_view value) {
+    c.ab.clear();
+    for (const std::string& piece : split_cell(value, ',')) {
+      if (c.ab.empty() || piece.find('=') != std::string::npos) {
+        c.ab.push_back(piece);
+      } else {
+        c.ab.back() += "," + piece;
+      }
+    }
+  };
+  return key;
+}
+
 // A key of the model's that has a flag here.
 template <const char* const& Name>
 ConfigKey model_text(About about) {
@@ -217,7 +235,7 @@ ConfigKey seed() {
   [](auto& c) -> auto& { return c.member; }
 
 std::vector<ConfigKey> make_keys() {
-  constexpr KeyGroup every = KeyGroup::everywhere, model = KeyGroup::model;
+  constexpr KeyGroup every = KeyGroup::everywhere, model = KeyGroup::model, beside = KeyGroup::observers;
   return {
       text<PLACE(model.name)>({"model", "--model", "NAME", "the network (hm-vgg)", model}, model_names()),
       model_text<modalities_name>({"", "--modalities", "A,B", "of fundus, oct, vf (fundus)"}),
@@ -288,6 +306,21 @@ std::vector<ConfigKey> make_keys() {
       boolean<PLACE(debug)>({"debug", "--debug", "",
                              "look for writes outside tensors, holes and NaN after every kernel (slow)",
                              every}),
+      pairs({"ab", "--ab", "OP=FIRST,SECOND",
+             "run the first kernel, and the second on copies of the same inputs: how far they differ, and "
+             "which "
+             "is faster (repeatable)",
+             beside}),
+      integer<PLACE(ab_every)>({"ab_every", "--ab-every", "K", "of --ab, at every K-th step (1)", beside}, 1),
+      number<PLACE(ab_bound)>({"ab_bound", "--ab-bound", "X",
+                               "say at once where the relative difference passes this; 0: never (0)", beside},
+                              0),
+      boolean<PLACE(ab_stop)>(
+          {"ab_stop", "--ab-stop", "", "end there, with exit 1 and the state saved", beside}),
+      boolean<PLACE(ledger)>(
+          {"ledger", "--ledger", "", "sample each kernel's rounding error against fp64", beside}),
+      integer<PLACE(ledger_every)>(
+          {"ledger_every", "--ledger-every", "K", "at every K-th step (100)", beside}, 1),
       integer<PLACE(threads)>({"threads", "--threads", "N", "0: all processors (0)", every}, 0, 4096),
   };
 }
@@ -392,6 +425,12 @@ std::string absolute(const std::string& path) {
 }
 
 }  // namespace
+
+bool may_change(std::string_view key) {
+  if (const ConfigKey* known = find_key(key); known != nullptr && known->group == KeyGroup::observers)
+    return true;
+  return key == "device" || key == "workers" || key == "memory_limit" || key == "debug";
+}
 
 std::span<const ConfigKey> config_keys() {
   static const std::vector<ConfigKey> keys = make_keys();

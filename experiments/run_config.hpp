@@ -62,6 +62,14 @@ struct RunConfig {
   bool deterministic = true;                             // of their plans, only those that repeat bit by bit
   bool tf32 = false;                                     // also those that multiply f32 in TF32
   bool debug = false;  // red zones, poisoned outputs, NaN checks after every kernel
+
+  // Observers: what is computed beside the run, without a trace in it (observers.hpp).
+  std::vector<std::string> ab;      // OP=FIRST,SECOND
+  std::int64_t ab_every = 1;        // steps
+  double ab_bound = 0;              // 0: none
+  bool ab_stop = false;             // where the bound is passed
+  bool ledger = false;              // rounding errors against fp64
+  std::int64_t ledger_every = 100;  // steps
 };
 
 /// Which commands have a flag for a key.
@@ -69,6 +77,7 @@ enum class KeyGroup : std::uint8_t {
   everywhere,  // device, dtype, kernels, seed, threads
   model,       // what the network is
   training,    // all else
+  observers,   // what is computed beside the run
 };
 
 /// One key as text.
@@ -84,6 +93,10 @@ struct ConfigKey {
   std::function<std::string(const RunConfig&)> get;
   std::function<void(RunConfig&, std::string_view)> set;
 };
+
+/// Keys that change how fast a run is, what is looked at beside it and, of the device, the order of its sums, but not what
+/// it is.
+bool may_change(std::string_view key);
 
 /// This program's own keys; those of the model come beside them.
 std::span<const ConfigKey> config_keys();

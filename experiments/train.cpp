@@ -7,17 +7,14 @@
 #include "interrupts.hpp"
 #include "kernels/runtime/atomic_file.hpp"
 #include "kernels/runtime/error.hpp"
+#include "kernels/runtime/shadow.hpp"
+#include "observers.hpp"
 #include "results.hpp"
 #include "run_folder.hpp"
 #include "trainer.hpp"
 
 namespace fovea {
 namespace {
-
-// Keys that change how fast a run is, and, of the device, the order of its sums, but not what it is.
-bool may_change(const std::string& key) {
-  return key == "device" || key == "workers" || key == "memory_limit" || key == "debug";
-}
 
 // A run goes on as it began; anything typed beside --resume may only repeat its configuration.
 void check_unchanged(const RunConfig& before, const RunConfig& now) {
@@ -70,6 +67,17 @@ int stopped(const RunFolder& folder, const Position& position) {
   return exit_interrupted;
 }
 
+// What the observers saw so far, however the training ended.
+int stopped_with_observations(const RunFolder& folder, const Position& position, const RunConfig& config) {
+  write_observations(folder);
+  fmt::print(stderr, "{}", observations_text());
+  if (!stopped_by_bound(config)) return stopped(folder, position);
+  fail(fmt::format(
+      "{}; the state after step {} is saved. To go on all the same: fovea train --resume {} --set "
+      "ab_stop=false",
+      shadows().first_passing(), position.step, folder.path()));
+}
+
 int run_training(const CommandLine& line, RunConfig config, const RunFolder& folder, bool resume,
                  bool profiled) {
   const Dataset dataset = open_data(config, config.data, true);
@@ -88,14 +96,16 @@ int run_training(const CommandLine& line, RunConfig config, const RunFolder& fol
   } else {
     trainer.begin();
   }
-  if (!trainer.run()) return stopped(folder, trainer.position());
+  if (!trainer.run()) return stopped_with_observations(folder, trainer.position(), config);
   const std::optional<Results> results = trainer.finish();
-  if (!results) return stopped(folder, trainer.position());
+  if (!results) return stopped_with_observations(folder, trainer.position(), config);
+  write_observations(folder);
   fmt::print("{}", line.json() ? metrics_json(results->metrics)
                                : metrics_table(results->metrics, config.model.name));
   fmt::print(stderr, "held-out part: {} samples ({}), {} checkpoint\n", split.test.size(), split.origin,
              results->checkpoint);
   if (!results->note.empty()) fmt::print(stderr, "note: {}\n", results->note);
+  fmt::print(stderr, "{}", observations_text());
   fmt::print(stderr, "{}\nfiles and pictures: {} (report.html)\n", memory_line(config), folder.path());
   return exit_done;
 }
@@ -108,6 +118,8 @@ int command_train(const Arguments& arguments) {
       "  fovea train --data eyes --model hm-vgg --epochs 30 -b 8 --output runs/first\n"
       "  fovea train --data grape --label prog_plr2 --modalities fundus,vf --fold 2 --output runs/grape2\n"
       "  fovea train --data eyes --set backbone=vgg13 --set mlrm.rates=1,3,5 --output runs/wide\n"
+      "  fovea train --data eyes --ab ham=fused,composed --ledger --output runs/compared  two kernels, side "
+      "by side\n"
       "  fovea train --resume runs/first                       goes on where it stopped, bit for bit\n"
       "  fovea train -c runs/first/config.toml --output again  repeats a run\n");
   std::string output, resume;
@@ -118,6 +130,7 @@ int command_train(const Arguments& arguments) {
             "profile 20 steps, from the second on: profile.json, trace.json, a section of the report");
   line.config_flags(KeyGroup::model);
   line.config_flags(KeyGroup::training);
+  line.config_flags(KeyGroup::observers);
   if (!line.parse(arguments)) return exit_done;
   if (output.empty() == resume.empty()) {
     line.usage(output.empty() ? "give --output DIR for a new run, or --resume DIR to go on with one"
@@ -132,6 +145,7 @@ int command_train(const Arguments& arguments) {
     config = resumed_config(line, folder);
   }
   apply_to_process(config);
+  start_observers(config);
   catch_interrupts();
   return run_training(line, std::move(config), folder, !resume.empty(), profiled);
 }

@@ -17,8 +17,11 @@
 #include "kernels/cpu/workspace.hpp"
 #include "kernels/measured_peaks.hpp"
 #include "kernels/runtime/error.hpp"
+#include "kernels/runtime/observed.hpp"
+#include "kernels/runtime/shadow.hpp"
 #include "kernels/runtime/trace.hpp"
 #include "nn/state.hpp"
+#include "observers.hpp"
 #include "pretrained.hpp"
 
 namespace fovea {
@@ -177,8 +180,12 @@ void Trainer::begin() {
              text.empty() ? "" : "\n");
 }
 
+// By a signal, or by --ab-stop.
+bool Trainer::stop_asked() const { return interrupted() || stopped_by_bound(config_); }
+
 bool Trainer::run() {
   began_ = now_s();
+  shadows().report_to([this](const std::string& sentence) { progress_.note(sentence); });
   std::string complaint;
   peaks_ = peaks_on_file(device_, complaint);
   if (!complaint.empty()) progress_.note(complaint + "; 'fovea peaks' measures anew");
@@ -215,7 +222,7 @@ bool Trainer::train_epoch() {
   training_.start(position_.epoch, position_.batch);
   Batch batch;
   while (position_.batch < training_.batches()) {
-    if (interrupted()) {
+    if (stop_asked()) {
       look_at_results(0);
       position_.seconds = seconds_now();
       return false;
@@ -305,6 +312,7 @@ void Trainer::measure_step() {
 
 void Trainer::train_step(const Batch& batch) {
   const auto n = static_cast<std::int64_t>(batch.samples.size());
+  begin_observed_step(position_.step + 1);
   const Tensor loss = forward_backward(batch);
   if (steps_here_ == 0) measure_step();
   learning_rate_ = learning_rate_at(schedule_, position_.step);
@@ -316,6 +324,7 @@ void Trainer::train_step(const Batch& batch) {
     results_.put(position_.step + 1, n, loss, optimizer_.start_step(learning_rate_));
     look_at_results(1);
   }
+  end_observed_step();
   ++position_.step;
   ++position_.batch;
   ++steps_here_;
@@ -351,6 +360,7 @@ std::optional<std::int64_t> Trainer::peak_of_step(const Batch& batch) {
 }
 
 void Trainer::fail_memory(const OutOfMemory& error, const Batch& batch) {
+  const UnseenScope unseen;  // what observers would hold beside is not the batch's
   const auto n = static_cast<std::int64_t>(batch.samples.size());
   const MemoryRequest& request = error.request();
   const std::int64_t fits =
@@ -397,7 +407,7 @@ bool Trainer::end_epoch() {
   const Outcome validation = predict_all(*model_, validation_, inputs_, dataset_, [&](int done) {
     progress_.update(fmt::format("epoch {}/{}  validation {}/{}", position_.epoch + 1, config_.epochs, done,
                                  validation_.batches()));
-    return !interrupted();
+    return !stop_asked();
   });
   position_.seconds = seconds_now();
   if (!validation.complete) return false;

@@ -35,7 +35,7 @@ class Trainer {
   /// Begins a run: pretrained weights, an empty log.
   void begin();
   /// All epochs that are left. Error, before anything is saved, where a loss or a gradient norm is not finite. False
-  /// where a signal stopped it: the state is saved then.
+  /// where a signal or --ab-stop stopped it: the state is saved then.
   bool run();
   /// The held-out part with the checkpoint that the config asks for, written to the folder. Nothing where a
   /// signal stopped it.
@@ -44,6 +44,7 @@ class Trainer {
   const Position& position() const { return position_; }
 
  private:
+  bool stop_asked() const;
   bool train_epoch();
   bool end_epoch();
   void step_or_explain(const Batch& batch);

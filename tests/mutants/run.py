@@ -1,9 +1,9 @@
-"""Mutation check of the hand-written kernels: a suite that cannot see a broken kernel is worth nothing.
+"""Mutation check of the kernels: a suite that cannot see a broken kernel is worth nothing.
 
     tests/mutants/run.py BUILD [BUILD ...] [--only TEXT] [--jobs N]
 
 mutants.toml lists small, plausible mistakes: a dropped barrier, a shifted index, swapped tiles, a halved bound. Each is
-applied to a copy of its file; the kernel files that include it are compiled as the build compiles them, linked into OP_test
+applied to a copy of its file; it, or the CUDA files that include it, are compiled as the build compiles them, linked into OP_test
 (where there is one; OP is the mutant's `op`, else its file's folder) and kernels_test in place of the originals, and one of
 the two must fail, in the first of the builds or in a later one (the race checker's build sees missing barriers that no order
 of threads shows). A mutant whose text is no longer found exactly once is an error: the list must follow the kernels.
@@ -35,6 +35,8 @@ class Build:
         depends = self.read_depends()
         for entry in commands:
             wrapper = pathlib.Path(entry["file"])
+            if wrapper.is_relative_to(ROOT / "src/kernels") and wrapper.suffix == ".cpp":  # a kernel of the CPU's own
+                self.units[wrapper.resolve()] = (entry["command"], set())
             if not wrapper.name.endswith(".cu.cpp") or "fovea_cuda_host" not in entry["file"]:
                 continue
             included = depends[entry["output"]] if "output" in entry else depends[output_of(entry["command"])]

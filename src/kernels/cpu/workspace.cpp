@@ -30,6 +30,16 @@ Workspace Workspace::take(std::size_t bytes) {
 
 void Workspace::release() { shared_storage().reset(); }
 
+std::size_t Workspace::size() {
+  return shared_storage() == nullptr ? 0 : static_cast<std::size_t>(shared_storage()->bytes());
+}
+
+void Workspace::restore(std::size_t size) {
+  if (size == Workspace::size()) return;
+  release();
+  if (size > 0) take(size);
+}
+
 void* Workspace::next(std::size_t bytes) { return std::exchange(at_, at_ + rounded(bytes)); }
 
 }  // namespace fovea

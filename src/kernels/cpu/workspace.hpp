@@ -15,6 +15,9 @@ class Workspace {
   static Workspace take(std::size_t bytes);
   /// Gives the buffer back until the next take(): it keeps the size of the largest problem there ever was.
   static void release();
+  /// What the buffer holds now, and the way back to it after a run that leaves no trace: see runtime/observed.hpp.
+  static std::size_t size();
+  static void restore(std::size_t size);
   /// The next part, 64-byte aligned.
   void* next(std::size_t bytes);
   static constexpr std::size_t rounded(std::size_t bytes) { return (bytes + 63) / 64 * 64; }

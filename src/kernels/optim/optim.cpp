@@ -55,7 +55,7 @@ void ClipScaleProblem::check() const { check_at_least_zero("clip_scale", "norm",
 namespace {
 
 PortSpec table_port(std::int64_t tensors) {
-  return {"table", Role::input, {tensors, TensorRow::columns}, Dtype::i64};
+  return {"table", Role::input, {tensors, TensorRow::columns}, Dtype::i64, false, true};
 }
 
 constexpr PortSpec scale_spec{"scale", Role::input, {}, Dtype::f64, true};

@@ -87,10 +87,15 @@ void Selection::clear() { *this = Selection{}; }
 
 std::vector<std::string> Selection::forced() const { return assignments_; }
 
-std::string_view Selection::reason(const Primitive& primitive, const void* problem, Device device) const {
+std::string_view Selection::forced_for(const Primitive& primitive) const {
   for (const auto& [name, kernel] : forced_) {
-    if (name == primitive.name) return "forced";
+    if (name == primitive.name) return kernel;
   }
+  return {};
+}
+
+std::string_view Selection::reason(const Primitive& primitive, const void* problem, Device device) const {
+  if (!forced_for(primitive).empty()) return "forced";
   if (has_preferred_) return "preferred backend";
   return fastest_on_record(primitive, problem, device) != nullptr ? "fastest on record"
                                                                   : "first in the table";

@@ -9,7 +9,8 @@
 #include <cstdint>
 #include <cstring>
 
-#include "kernels/runtime/memory.hpp"
+#include "kernels/runtime/difference.hpp"
+#include "kernels/runtime/host_bytes.hpp"
 #include "kernels/runtime/red_zones.hpp"
 #include "kernels/runtime/running.hpp"
 
@@ -39,22 +40,6 @@ Verdict judge(simt::bf16 v) {
 Verdict judge(std::int64_t v) { return v == poison_i64 ? Verdict::never_written : Verdict::fine; }
 Verdict judge(std::uint8_t) { return Verdict::fine; }
 
-// A view's bytes where the host can read them.
-class HostBytes {
- public:
-  explicit HostBytes(const View& view) : view_(view) {
-    if (view.device == Device::cpu) return;
-    bytes_.resize(static_cast<std::size_t>(view.bytes()));
-    view_ = {bytes_.data(), view.shape, view.dtype, Device::cpu};
-    copy(view_, view);
-  }
-  const View& view() const { return view_; }
-
- private:
-  View view_;
-  std::vector<std::byte> bytes_;
-};
-
 struct Finding {
   Verdict verdict = Verdict::fine;  // of the first bad element
   std::int64_t first = 0, count = 0;
@@ -75,16 +60,6 @@ Finding look_at(const View& view) {
   return finding;
 }
 
-// "[0, 3, 1]"
-std::string index_text(const Shape& shape, std::int64_t at) {
-  std::string text;
-  for (int i = shape.rank() - 1; i >= 0; --i) {
-    text = fmt::format("{}{}{}", at % shape[i], text.empty() ? "" : ", ", text);
-    at /= shape[i];
-  }
-  return fmt::format("[{}]", text);
-}
-
 std::string where_text(const View& view, const Finding& finding) {
   const std::string first = index_text(view.shape, finding.first);
   if (finding.count == 1) return first;
@@ -96,6 +71,8 @@ void fill_pattern(const View& view, Bits bits) {
   const std::vector<T> values(static_cast<std::size_t>(view.numel()), std::bit_cast<T>(bits));
   copy(view, {const_cast<T*>(values.data()), view.shape, view.dtype, Device::cpu});
 }
+
+}  // namespace
 
 void poison(const View& view) {
   switch (view.dtype) {
@@ -110,6 +87,8 @@ void poison(const View& view) {
       return fill_bytes(view, poison_byte);
   }
 }
+
+namespace {
 
 bool overlap(const View& a, const View& b) {
   const auto *a0 = static_cast<const std::byte*>(a.data), *b0 = static_cast<const std::byte*>(b.data);

@@ -23,6 +23,9 @@ inline bool debug() { return detail::debugging; }
 /// Before tensors are made: those that exist already have no red zones.
 inline void set_debug(bool on) { detail::debugging = on; }
 
+/// Fills a view with what arithmetic does not make: a NaN of a known payload, of integers 0xEE bytes.
+void poison(const View& view);
+
 /// One dispatch in debug mode: the constructor looks at inputs and poisons outputs, after_run() throws Error.
 /// Throws for damage done before this kernel ran, too.
 class DebugRun {

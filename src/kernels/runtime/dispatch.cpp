@@ -1,4 +1,4 @@
-// dispatch(): port checks, the run, debug checks and trace. See primitive.hpp; the choice of a kernel is in
+// dispatch(): port checks, the run, debug checks, observers and trace. See primitive.hpp; the choice of a kernel is in
 // choice.cpp.
 #include <fmt/format.h>
 
@@ -11,6 +11,7 @@
 #include "kernels/runtime/device_api.hpp"
 #include "kernels/runtime/device_marks.hpp"
 #include "kernels/runtime/launch.hpp"
+#include "kernels/runtime/observed.hpp"
 #include "kernels/runtime/primitive.hpp"
 #include "kernels/runtime/running.hpp"
 #include "kernels/runtime/stream.hpp"
@@ -106,13 +107,23 @@ void run_traced(const Primitive& primitive, const Kernel& kernel, const void* pr
   if (marks != nullptr) event.begin_mark = marks->put(stream);
   event.begin_s = now_s();
   {
+    const double observed_before = observers_seconds();
     Nested nested;
     launch(kernel, problem, ports, stream);
-    nested.seconds = event.seconds = now_s() - event.begin_s;
+    const double observed = observers_seconds() - observed_before;  // around the kernels that this one called
+    nested.seconds = event.seconds = now_s() - event.begin_s - observed;
     event.self_seconds = event.seconds - nested_seconds;
   }
   if (marks != nullptr) event.end_mark = marks->put(stream);
   sink->record(event);
+}
+
+void run(const Primitive& primitive, const Kernel& kernel, const void* problem, Ports ports, Stream stream) {
+  if (sink != nullptr) {
+    run_traced(primitive, kernel, problem, ports, stream);
+  } else {
+    launch(kernel, problem, ports, stream);
+  }
 }
 
 // A call that names no stream gets the current one of the device on which its ports lie.
@@ -142,16 +153,18 @@ void dispatch(const Primitive& primitive, const void* problem, Ports ports, Stre
   const Device device = device_of_ports(ports);
   const PortList specs = primitive.ports(problem);
   check_ports(primitive, specs, ports, device);
+  if (observing()) check_observed(primitive, specs, problem, device);
   const Kernel& kernel = selection().choose(primitive, problem, device);
   stream = stream_for(device, stream);
   const DispatchScope running(primitive, kernel, specs, ports);
   const DeviceRange range(primitive, stream);
   std::optional<DebugRun> debugged;
   if (debug()) debugged.emplace(primitive, kernel, specs, ports);
-  if (sink != nullptr) {
-    run_traced(primitive, kernel, problem, ports, stream);
+  if (observing()) {
+    run_observed({primitive, kernel, problem, specs, ports, stream},
+                 [&] { run(primitive, kernel, problem, ports, stream); });
   } else {
-    launch(kernel, problem, ports, stream);
+    run(primitive, kernel, problem, ports, stream);
   }
   if (debugged) debugged->after_run();
 }

@@ -64,6 +64,23 @@ class PeakScope {
   std::int64_t before_;
 };
 
+/// Takes what an observer of a run holds (copies, scratch) out of memory_use()'s peak: what counts is the peak before its
+/// life and the part of run() that is not the observer's.
+class ObserverMemory {
+ public:
+  explicit ObserverMemory(Device device);
+  ~ObserverMemory();
+  ObserverMemory(const ObserverMemory&) = delete;
+  ObserverMemory& operator=(const ObserverMemory&) = delete;
+  /// Around the observed run, once.
+  void begin_run();
+  void end_run();
+
+ private:
+  Device device_;
+  std::int64_t before_, current_, held_ = 0, peak_ = 0;
+};
+
 /// What was asked for where memory ran out.
 struct MemoryRequest {
   std::string what;  // "conv2d", a dispatch, or empty

@@ -13,6 +13,7 @@
 #include <cassert>
 #include <cstdint>
 #include <initializer_list>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -38,7 +39,8 @@ struct PortSpec {
   Role role = Role::input;
   Shape shape;
   Dtype dtype = Dtype::f32;
-  bool optional = false;  // may be absent (a default View)
+  bool optional = false;   // may be absent (a default View)
+  bool addresses = false;  // holds addresses of tensors that are no ports, and what is done reaches those
 };
 
 /// The ports of a primitive for one problem, in the order in which kernels receive them.
@@ -83,6 +85,7 @@ struct Primitive {
   PortList (*ports)(const void* problem);
   Cost (*cost)(const void* problem);
   Dtype (*dtype)(const void* problem);
+  std::shared_ptr<const void> (*with_dtype)(const void* problem, Dtype dtype);  // a copy
   std::span<const Kernel> kernels;
 
   std::string_view op() const {
@@ -151,7 +154,13 @@ constexpr PrimitiveOf<P> primitive(const char* name, std::span<const Kernel> ker
   return {{name, [](const void* problem) { static_cast<const P*>(problem)->check(); },
            [](const void* problem) -> PortList { return PortsOf(*static_cast<const P*>(problem)); },
            [](const void* problem) -> Cost { return CostOf(*static_cast<const P*>(problem)); },
-           [](const void* problem) -> Dtype { return static_cast<const P*>(problem)->dtype; }, kernels}};
+           [](const void* problem) -> Dtype { return static_cast<const P*>(problem)->dtype; },
+           [](const void* problem, Dtype dtype) -> std::shared_ptr<const void> {
+             const auto copy = std::make_shared<P>(*static_cast<const P*>(problem));
+             copy->dtype = dtype;
+             return copy;
+           },
+           kernels}};
 }
 
 /// Runs the primitive: checks the ports against the problem, chooses a kernel, traces it. Throws Error for a
@@ -188,6 +197,8 @@ class Selection {
   /// table".
   std::string_view reason(const Primitive& primitive, const void* problem, Device device) const;
   std::vector<std::string> forced() const;  // as typed, for the record of a run
+  /// The kernel that is forced for this primitive; empty where none is.
+  std::string_view forced_for(const Primitive& primitive) const;
 
  private:
   std::vector<std::pair<std::string, std::string>> forced_;  // primitive name -> kernel name

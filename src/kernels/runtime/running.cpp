@@ -44,17 +44,23 @@ DispatchScope::DispatchScope(const Primitive& primitive, const Kernel& kernel, c
 }
 DispatchScope::~DispatchScope() { innermost = outer_; }
 
-// The tensors that say how large the problem is: the inputs that are more than vectors, three of them at most.
-std::string dispatch_text(const Primitive& primitive, const Kernel& kernel, const PortList& specs,
-                          Ports ports) {
+// The tensors that say how large the problem is.
+std::string shapes_text(const PortList& specs, Ports ports) {
   std::string shapes;
   int listed = 0;
   for (std::size_t i = 0; i < specs.size() && listed < 3; ++i) {
     if (!ports[i] || specs[i].role == Role::output || (ports[i].shape.rank() < 2 && i > 0)) continue;
-    shapes += fmt::format(", {} {} {}", specs[i].name, to_string(ports[i].shape), name_of(ports[i].dtype));
-    ++listed;
+    shapes += fmt::format("{}{} {} {}", listed++ > 0 ? ", " : "", specs[i].name, to_string(ports[i].shape),
+                          name_of(ports[i].dtype));
   }
-  return fmt::format("{} ({} kernel '{}'{})", primitive.name, name_of(kernel.backend), kernel.name, shapes);
+  return shapes;
+}
+
+std::string dispatch_text(const Primitive& primitive, const Kernel& kernel, const PortList& specs,
+                          Ports ports) {
+  const std::string shapes = shapes_text(specs, ports);
+  return fmt::format("{} ({} kernel '{}'{}{})", primitive.name, name_of(kernel.backend), kernel.name,
+                     shapes.empty() ? "" : ", ", shapes);
 }
 
 std::string what_is_running() {

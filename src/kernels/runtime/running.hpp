@@ -51,6 +51,9 @@ std::string what_is_running();
 /// the first.
 std::string last_dispatches();
 
+/// "x 32x56x56x256 bf16": the inputs that are more than vectors, three at most.
+std::string shapes_text(const PortList& specs, Ports ports);
+
 /// The same as what_is_running() for one dispatch.
 std::string dispatch_text(const Primitive& primitive, const Kernel& kernel, const PortList& specs,
                           Ports ports);

@@ -80,6 +80,17 @@ void reset_peak_memory(Device device) { counter(device).peak = counter(device).c
 PeakScope::PeakScope(Device device) : device_(device), before_(memory_use(device).peak) {}
 PeakScope::~PeakScope() { counter(device_).peak = std::max(before_, memory_use(device_).current); }
 
+ObserverMemory::ObserverMemory(Device device)
+    : device_(device), before_(memory_use(device).peak), current_(memory_use(device).current) {}
+void ObserverMemory::begin_run() {
+  held_ = memory_use(device_).current - current_;
+  reset_peak_memory(device_);
+}
+void ObserverMemory::end_run() { peak_ = memory_use(device_).peak - held_; }
+ObserverMemory::~ObserverMemory() {
+  counter(device_).peak = std::max({before_, peak_, memory_use(device_).current});
+}
+
 void set_memory_limit(Device device, std::int64_t bytes) { counter(device).limit = bytes; }
 std::int64_t memory_limit(Device device) { return counter(device).limit.load(); }
 
