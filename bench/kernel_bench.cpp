@@ -11,8 +11,12 @@
 // taken twice, the second after all others: the ratio of the two is the noise.
 //
 // Kernels of backend cudnn measure their plans while their outputs are compared, before they are timed; --plans does
-// only that. --record keeps the fastest kernel of every problem (cold) where the program looks for its defaults on this
-// device (kernels/cuda/kernel_record_file.hpp); what stands there of other problems stays.
+// only that. A kernel that launches a graph of its own (composed_graph) cannot be timed inside another: it is timed by
+// plain launches between events, and so is, once more, the kernel `composed` beside it; the record says "launches" of those
+// rows and "graph" of all others. Its first calls, which measure, capture and instantiate, are not timed.
+//
+// --record keeps the fastest kernel of every problem (cold) where the program looks for its defaults on this device
+// (kernels/cuda/kernel_record_file.hpp); what stands there of other problems stays.
 #include <fmt/format.h>
 
 #include <cmath>
@@ -21,6 +25,7 @@
 #include <random>
 
 #include "harness.hpp"
+#include "kernels/cuda/graph_plan.hpp"
 #include "kernels/cuda/kernel_record_file.hpp"
 #include "kernels/cuda/library.hpp"
 #include "kernels/cuda/plan_cache.hpp"
@@ -135,6 +140,10 @@ double error_of(const PrimitiveCase& c, const Kernel& kernel, const Tensors& por
   for (std::size_t i = 0; i < ports.size(); ++i) expected.push_back(ports[i].to(specs[i].dtype).clone());
   const Kernel& trusted = selection().choose(*c.primitive, wide.get(), Device::cpu);
   trusted.run(wide.get(), views_of(expected), {});
+  if (launches_graph(kernel)) {  // whose first call measures, so that it is the second that is captured
+    const Tensors first = on_device(ports, device);
+    launch(kernel, problem.get(), views_of(first), current_stream(device));
+  }
   launch(kernel, problem.get(), views_of(got), current_stream(device));
   synchronize(device);
   double worst = 0;
@@ -148,7 +157,7 @@ double error_of(const PrimitiveCase& c, const Kernel& kernel, const Tensors& por
 // ---- timing
 
 struct Row {
-  std::string primitive, kernel, shape, dtype, state;  // state: cold or warm
+  std::string primitive, kernel, shape, dtype, state, timed;  // cold or warm; by a graph or by launches
   Timing timing;
   double again_us = 0, floor_us = 0, bytes = 0, flops = 0, exact_flops = 0, error = 0;
 };
@@ -160,7 +169,7 @@ struct Candidate {
   Dtype dtype;
 };
 
-Timing time_kernel(const Candidate& c, const Tensors& ports, Device device, bool cold,
+Timing time_kernel(const Candidate& c, const Tensors& ports, Device device, bool cold, bool launches,
                    std::int64_t cache_bytes) {
   const auto problem = c.shape->problem(c.dtype);
   std::int64_t bytes = 0;
@@ -175,10 +184,21 @@ Timing time_kernel(const Candidate& c, const Tensors& ports, Device device, bool
   const auto run = [&](int i) {
     launch(*c.kernel, problem.get(), views[static_cast<std::size_t>(i % sets)], current_stream(device));
   };
-  return time_runs(device, run,
-                   device == Device::cpu
-                       ? TimingOptions{.copies = 2, .replays = 15, .warm_up = 1, .limit_s = 3}
-                       : TimingOptions{});
+  const TimingOptions options = device == Device::cpu
+                                    ? TimingOptions{.copies = 2, .replays = 15, .warm_up = 1, .limit_s = 3}
+                                    : TimingOptions{};
+  return launches ? time_launches(device, run, options) : time_runs(device, run, options);
+}
+
+// Whether to time by launches: false and true one after the other. Only composed kernels that have a row as one graph
+// beside them are timed in both ways.
+std::vector<bool> ways_to_time(const Candidate& c) {
+  if (launches_graph(*c.kernel)) return {true};
+  const auto beside = [&](const Kernel& other) { return launches_graph(other); };
+  const bool composed =
+      c.kernel->backend == Backend::cudnn &&
+      std::any_of(c.shape->primitive->kernels.begin(), c.shape->primitive->kernels.end(), beside);
+  return composed ? std::vector<bool>{false, true} : std::vector<bool>{false};
 }
 
 std::vector<Candidate> candidates(const Options& o, const std::vector<BenchShape>& all) {
@@ -188,7 +208,7 @@ std::vector<Candidate> candidates(const Options& o, const std::vector<BenchShape
     if ((c.primitive->name + (" " + c.label)).find(o.only) == std::string::npos) continue;
     for (const Kernel& kernel : c.primitive->kernels) {
       if (device_of(kernel.backend) != o.device || (!o.kernel.empty() && o.kernel != kernel.name)) continue;
-      if (o.plans && kernel.backend != Backend::cudnn) continue;
+      if (o.plans && (kernel.backend != Backend::cudnn || launches_graph(kernel))) continue;
       for (const Dtype dtype : {Dtype::bf16, Dtype::f32}) {
         if (!o.dtype.empty() && o.dtype != name_of(dtype)) continue;
         if (kernel.supports(c.problem(dtype).get())) found.push_back({&c, shape.exact_share, &kernel, dtype});
@@ -204,6 +224,7 @@ nlohmann::ordered_json json_of(const Row& r) {
           {"shape", r.shape},
           {"dtype", r.dtype},
           {"state", r.state},
+          {"timed", r.timed},
           {"median_us", r.timing.median_us},
           {"p10_us", r.timing.p10_us},
           {"p90_us", r.timing.p90_us},
@@ -220,18 +241,19 @@ nlohmann::ordered_json json_of(const Row& r) {
 
 void print_row(const Row& r) {
   fmt::print(
-      "{:25} {:13} {:17} {:5} {:5} {:10.2f} us [{:.2f}, {:.2f}] again {:.2f}  floor {:8.2f} us {:5.1f} %  "
-      "error {:.1e}\n",
-      r.primitive, r.kernel, r.shape, r.dtype, r.state, r.timing.median_us, r.timing.p10_us, r.timing.p90_us,
-      r.again_us, r.floor_us, 100 * r.floor_us / r.timing.median_us, r.error);
+      "{:25} {:14} {:17} {:5} {:5} {:8} {:10.2f} us [{:.2f}, {:.2f}] again {:.2f}  floor {:8.2f} us "
+      "{:5.1f} %  error {:.1e}\n",
+      r.primitive, r.kernel, r.shape, r.dtype, r.state, r.timed, r.timing.median_us, r.timing.p10_us,
+      r.timing.p90_us, r.again_us, r.floor_us, 100 * r.floor_us / r.timing.median_us, r.error);
 }
 
-// The winner of each problem, cold: rows of one problem have its primitive, dtype and bytes.
+// The winner of each problem, cold: rows of one problem have its primitive, dtype and bytes. A kernel that is timed in both
+// ways counts as the others do, by its graph.
 KernelRecord record_of(const std::vector<Row>& rows, const std::string& device) {
   KernelRecord record;
   record.device = device;
   for (const Row& r : rows) {
-    if (r.state != "cold") continue;
+    if (r.state != "cold" || (r.timed == "launches" && r.kernel == "composed")) continue;
     const KernelRecord::Row candidate{r.primitive, r.dtype, r.kernel, r.bytes, r.timing.median_us};
     const auto same = std::find_if(record.rows.begin(), record.rows.end(), [&](const KernelRecord::Row& o) {
       return o.primitive == r.primitive && o.dtype == r.dtype && o.bytes == r.bytes;
@@ -278,11 +300,15 @@ int run(int argc, char** argv) {
     const Cost cost = c.shape->primitive->cost(problem.get());
     const double exact = cost.flops * c.exact_share, rate = c.dtype == Dtype::bf16 ? o.tflops : o.tflops_f32;
     const double floor_us = std::max(cost.bytes / ceiling * 1e6, on_cuda ? exact / rate * 1e-6 : 0);
-    for (const bool cold : {true, false}) {
-      const auto measure = [=] { return time_kernel(c, *ports, o.device, cold, cache); };
-      rows.push_back({c.shape->primitive->name, c.kernel->name, c.shape->label, std::string(name_of(c.dtype)),
-                      cold ? "cold" : "warm", measure(), 0, floor_us, cost.bytes, cost.flops, exact, error});
-      again.emplace_back([measure] { return measure().median_us; });
+    for (const bool launches : ways_to_time(c)) {
+      for (const bool cold : {true, false}) {
+        const auto measure = [=] { return time_kernel(c, *ports, o.device, cold, launches, cache); };
+        rows.push_back({c.shape->primitive->name, c.kernel->name, c.shape->label,
+                        std::string(name_of(c.dtype)), cold ? "cold" : "warm",
+                        launches ? "launches" : "graph", measure(), 0, floor_us, cost.bytes, cost.flops,
+                        exact, error});
+        again.emplace_back([measure] { return measure().median_us; });
+      }
     }
   }
   for (std::size_t i = 0; i < rows.size(); ++i) {

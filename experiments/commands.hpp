@@ -12,6 +12,7 @@ using Arguments = std::vector<std::string>;
 int command_train(const Arguments& arguments);
 int command_evaluate(const Arguments& arguments);
 int command_predict(const Arguments& arguments);
+int command_cam(const Arguments& arguments);
 int command_compare(const Arguments& arguments);
 int command_data(const Arguments& arguments);
 int command_export(const Arguments& arguments);

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "batches.hpp"
 #include "child_process.hpp"
@@ -17,6 +18,7 @@
 #include "comparison_runs.hpp"
 #include "eval/comparison.hpp"
 #include "eval/comparison_report.hpp"
+#include "input_picture.hpp"
 #include "interrupts.hpp"
 #include "kernels/device_choice.hpp"
 #include "kernels/runtime/atomic_file.hpp"
@@ -28,6 +30,9 @@ namespace fovea {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr std::size_t most_hard_samples = 8;
+constexpr int sheet_side = 900;  // pixels
 
 // What train says of itself in stamp.json.
 void take_stamp(const std::string& path, ComparedRow& row) {
@@ -77,6 +82,8 @@ SeedPredictions collect_row(const ComparisonPlan& plan, std::size_t r, const std
     std::vector<Prediction>& all = pooled[planned.seed];
     all.insert(all.end(), predictions.begin(), predictions.end());
     take_stamp(files.file("stamp.json"), row);
+    if (row.maps.empty() && files.has("maps.jpg"))
+      row.maps = picture_bytes(read_image(files.file("maps.jpg")), sheet_side);
   }
   std::erase_if(pooled, [&](const auto& seed) { return !whole[seed.first]; });
   for (const auto& [seed, predictions] : pooled) row.predictions.push_back(predictions);
@@ -151,6 +158,31 @@ std::vector<std::pair<std::string, std::string>> facts_of(const RunConfig& share
           {"Device", shared.device}};
 }
 
+// What any row sees.
+std::vector<Modality> modalities_of(const std::vector<ComparedRow>& rows) {
+  std::set<Modality> seen;
+  for (const ComparedRow& row : rows) {
+    for (const auto& [key, value] : row.settings) {
+      if (key != "modalities") continue;
+      for (const Modality modality : parse_modalities(value)) seen.insert(modality);
+    }
+  }
+  return {seen.begin(), seen.end()};
+}
+
+// In the size that the rows share.
+void add_pictures(HardSample& hard, const Dataset& dataset, const RunConfig& shared,
+                  const std::vector<Modality>& modalities) {
+  const auto sample = std::ranges::find_if(dataset.samples, [&](const Sample& s) { return s.id == hard.id; });
+  InputSpec spec = input_spec(shared);
+  for (const Modality modality : modalities) {
+    if (!sample->has(modality)) continue;
+    spec.modalities = {modality};
+    const std::vector<Image> pictures = input_pictures(load_input(*sample, modality, spec), modality);
+    hard.pictures.push_back({std::string(name_of(modality)), picture_bytes(pictures[pictures.size() / 2])});
+  }
+}
+
 Comparison collect(const ComparisonPlan& plan, const RunConfig& shared, const Dataset& dataset,
                    const SideBySide& how, const std::string& folder,
                    const std::vector<std::string>& failures) {
@@ -177,6 +209,8 @@ Comparison collect(const ComparisonPlan& plan, const RunConfig& shared, const Da
       c.rows[r].difference = difference_of(pooled[r], theirs, c.classes, bootstrap);
   }
   correct_for_number(c.rows);
+  c.hardest = hardest_samples(c.rows, c.classes.size(), most_hard_samples);
+  for (HardSample& sample : c.hardest) add_pictures(sample, dataset, shared, modalities_of(c.rows));
   c.notes = notes_of(c, plan, how);
   return c;
 }

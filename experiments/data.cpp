@@ -16,6 +16,7 @@
 #include "kernels/runtime/error.hpp"
 #include "kernels/runtime/names.hpp"
 #include "nn/safetensors.hpp"
+#include "sample_lists.hpp"
 
 namespace fovea {
 namespace {
@@ -79,20 +80,6 @@ int data_synth(const Arguments& arguments) {
 
 // ---- show
 
-const Sample& find_sample(const Dataset& dataset, const std::string& id) {
-  std::vector<std::string> ids;
-  for (const Sample& s : dataset.samples) {
-    if (s.id == id) return s;
-    ids.push_back(s.id);
-  }
-  constexpr std::size_t listed = 20;  // a hint, not the whole set
-  const std::string hint = nearest_hint(id, ids);
-  fail_usage(fmt::format("{} has no sample '{}'{}", dataset.source, id,
-                         hint.starts_with("; known") && ids.size() > listed
-                             ? fmt::format("; its first is '{}'", ids[0])
-                             : hint));
-}
-
 // As probe takes it: N,H,W,C with N = 1, and the label where there is one.
 void write_arrays(const std::string& path, const Sample& sample, const std::vector<Image>& images,
                   const InputSpec& spec) {
@@ -148,7 +135,7 @@ int data_show(const Arguments& arguments) {
   resolve(config);
   apply_to_process(config);
   const Dataset dataset = open_data(config, path, false);
-  const Sample& sample = find_sample(dataset, id);
+  const Sample& sample = dataset.samples[static_cast<std::size_t>(index_of_sample(dataset, id))];
   InputSpec spec = input_spec(config);
   // Without a word about modalities, all that the sample has.
   if (!line.given("--modalities") && !line.given("--config") && !line.given("--set")) {

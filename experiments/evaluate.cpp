@@ -1,9 +1,7 @@
 // fovea evaluate: the figures of a run, on its held-out part or on another set.
 #include <fmt/format.h>
 
-#include <filesystem>
 #include <numeric>
-#include <system_error>
 
 #include "batches.hpp"
 #include "command_line.hpp"
@@ -11,21 +9,17 @@
 #include "eval/report.hpp"
 #include "kernels/runtime/atomic_file.hpp"
 #include "kernels/runtime/error.hpp"
-#include "mistakes.hpp"
 #include "results.hpp"
 #include "run_folder.hpp"
+#include "run_pictures.hpp"
+#include "sample_lists.hpp"
 
 namespace fovea {
 namespace {
 
-bool same_place(const std::string& a, const std::string& b) {
-  std::error_code error;
-  return a == b || std::filesystem::equivalent(a, b, error);
-}
-
 void write_page(const std::string& path, const RunFolder& run, const RunConfig& config,
                 const Dataset& dataset, const Split& split, const std::string& checkpoint,
-                const Outcome& outcome, const Metrics& metrics) {
+                const Outcome& outcome, const Metrics& metrics, RunPictures pictures) {
   ReportInput report;
   report.title = fmt::format("{} on {}", run.path(), dataset.source);
   report.model = config.model.name;
@@ -37,7 +31,8 @@ void write_page(const std::string& path, const RunFolder& run, const RunConfig& 
     report.notes.push_back(note);
   report.metrics = metrics;
   report.predictions = outcome.predictions;
-  report.mistakes = worst_mistakes(outcome, dataset, input_spec(config));
+  report.mistakes = std::move(pictures.mistakes);
+  report.maps = std::move(pictures.maps);
   report.rows = read_epoch_log(run.file("metrics.jsonl"));
   report.config = config_toml(config);
   write_file_atomically(path, report_html(report));
@@ -56,7 +51,7 @@ int command_evaluate(const Arguments& arguments) {
   line.option("--run", run, "DIR", "the run's folder");
   line.option("--data", data, "PATH", "another set, all of whose samples are evaluated");
   line.option("--checkpoint", checkpoint, "best|last", "which weights (as the run's configuration says)");
-  line.option("--report", page, "FILE.html", "a page with curves, calibration and the worst mistakes");
+  line.option("--report", page, "FILE.html", "a page with curves, calibration, the worst mistakes and maps");
   if (!line.parse(arguments)) return exit_done;
   if (run.empty()) line.usage("give the folder of a run: --run DIR");
   if (!page.empty() && !page.ends_with(".html"))
@@ -89,7 +84,9 @@ int command_evaluate(const Arguments& arguments) {
   fmt::print(stderr, "{}: {} samples ({}), {} checkpoint\n", dataset.source, split.test.size(), split.origin,
              checkpoint);
   const std::string note = checkpoint_note(checkpoint, split);
-  if (!page.empty()) write_page(page, folder, config, dataset, split, checkpoint, outcome, metrics);
+  if (!page.empty())
+    write_page(page, folder, config, dataset, split, checkpoint, outcome, metrics,
+               run_pictures(*model, inputs, config, dataset, outcome.predictions));
   if (!note.empty()) fmt::print(stderr, "note: {}\n", note);
   return exit_done;
 }

@@ -209,10 +209,10 @@ std::vector<PlanFile> plan_files() {
 struct PlanRow {
   const PlanFile* file;
   const PlanEntry* entry;
-  const PlanRecord* plan;
+  const PlanRecord* plan;  // null: the library has none
   bool chosen;
   double floor_share;  // 0: none
-  std::string note;    // why it is not taken
+  std::string note;    // why it is not taken, or why there is none
 };
 
 std::vector<PlanRow> plan_rows(const std::vector<PlanFile>& files,
@@ -224,6 +224,8 @@ std::vector<PlanRow> plan_rows(const std::vector<PlanFile>& files,
           std::any_of(wanted.begin(), wanted.end(), [&](const Primitive* p) { return entry.op == p->name; });
       if (!asked) continue;
       const std::optional<std::size_t> chosen = chosen_plan(entry, plan_limits());
+      if (entry.plans.empty())
+        rows.push_back({&file, &entry, nullptr, false, 0, "no plan: " + entry.refusal});
       const double rate = file.copy_bytes_per_s();
       const double floor = rate > 0 ? floor_us(entry, {.copy_bytes_per_s = rate}) : 0;
       for (std::size_t i = 0; i < entry.plans.size(); ++i) {
@@ -238,6 +240,18 @@ std::vector<PlanRow> plan_rows(const std::vector<PlanFile>& files,
   return rows;
 }
 
+void add_plan(nlohmann::ordered_json& row, const PlanRecord& plan) {
+  row["engine"] = plan.info.engine;
+  row["knobs"] = plan.info.knobs;
+  row["workspace"] = plan.info.workspace;
+  row["deterministic"] = plan.info.deterministic;
+  row["tf32"] = plan.info.tf32;
+  if (!plan.time) return;
+  row["median_us"] = plan.time->median_us;
+  row["p10_us"] = plan.time->p10_us;
+  row["p90_us"] = plan.time->p90_us;
+}
+
 void print_plans_json(const std::vector<PlanRow>& rows) {
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
   for (const PlanRow& r : rows) {
@@ -245,20 +259,11 @@ void print_plans_json(const std::vector<PlanRow>& rows) {
                                {"cudnn", r.file->header().cudnn},
                                {"cublaslt", r.file->header().cublaslt},
                                {"op", r.entry->op},
-                               {"problem", r.entry->problem},
-                               {"engine", r.plan->info.engine},
-                               {"knobs", r.plan->info.knobs},
-                               {"workspace", r.plan->info.workspace},
-                               {"deterministic", r.plan->info.deterministic},
-                               {"tf32", r.plan->info.tf32}};
-    if (r.plan->time) {
-      row["median_us"] = r.plan->time->median_us;
-      row["p10_us"] = r.plan->time->p10_us;
-      row["p90_us"] = r.plan->time->p90_us;
-    }
+                               {"problem", r.entry->problem}};
+    if (r.plan != nullptr) add_plan(row, *r.plan);
     if (r.floor_share > 0) row["floor_share"] = r.floor_share;
     row["chosen"] = r.chosen;
-    row["pinned"] = r.plan->pinned;
+    row["pinned"] = r.plan != nullptr && r.plan->pinned;
     row["note"] = r.note;
     list.push_back(row);
   }
@@ -276,6 +281,10 @@ void print_plans_table(const std::vector<PlanRow>& rows) {
     }
     if (r.entry != entry) fmt::print("\n{}: {}\n", r.entry->op, r.entry->problem);
     entry = r.entry;
+    if (r.plan == nullptr) {
+      fmt::print("{}\n", r.note);
+      continue;
+    }
     const std::string time = r.plan->time ? fmt::format("{:.2f} us [{:.2f}, {:.2f}]", r.plan->time->median_us,
                                                         r.plan->time->p10_us, r.plan->time->p90_us)
                                           : "-";

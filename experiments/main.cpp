@@ -27,6 +27,7 @@ constexpr std::array commands{
     Command{"train", "train a model on a set, validate each epoch, evaluate at the end", &command_train},
     Command{"evaluate", "metrics of a trained run, with intervals", &command_evaluate},
     Command{"predict", "class probabilities of images, as CSV", &command_predict},
+    Command{"cam", "class activation maps: where the network looked", &command_cam},
     Command{"compare", "train and evaluate many models alike, and make one table of them", &command_compare},
     Command{"data", "check a set, write a synthetic one, show what the network sees", &command_data},
     Command{"export", "a trained model as ONNX or safetensors, for other programs", &command_export},

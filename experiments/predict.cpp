@@ -1,9 +1,7 @@
 // fovea predict: class probabilities of images or of a whole set, as CSV on stdout.
 #include <fmt/format.h>
 
-#include <filesystem>
 #include <nlohmann/json.hpp>
-#include <numeric>
 #include <set>
 
 #include "batches.hpp"
@@ -12,31 +10,18 @@
 #include "kernels/runtime/error.hpp"
 #include "results.hpp"
 #include "run_folder.hpp"
+#include "sample_lists.hpp"
 
 namespace fovea {
 namespace {
 
-// Files are photographs of eyes about which nothing else is known.
-Dataset dataset_of_files(const std::vector<std::string>& files, const RunConfig& config) {
-  if (config.model.modalities != std::vector<std::string>{"fundus"}) {
-    fail_usage(fmt::format("this run takes {}; single files can only be photographs, so give --data PATH",
-                           fmt::join(config.model.modalities, " and ")));
-  }
-  Dataset dataset;
-  dataset.source = "the command line";
-  dataset.classes = config.class_names;
+void note_doubles(const Dataset& dataset) {
   std::set<std::string> ids;
-  for (const std::string& file : files) {
-    Sample sample;
-    sample.id = std::filesystem::path(file).stem().string();
-    sample.subject = sample.id;
-    sample.fundus = file;
+  for (const Sample& sample : dataset.samples) {
     if (!ids.insert(sample.id).second) {
       fmt::print(stderr, "note: two files have the id '{}'; their rows are in the order given\n", sample.id);
     }
-    dataset.samples.push_back(std::move(sample));
   }
-  return dataset;
 }
 
 void print_json(const Outcome& outcome, const std::vector<std::string>& classes) {
@@ -73,14 +58,15 @@ int command_predict(const Arguments& arguments) {
   resolve(config);
   allow_without_amp(config);
   apply_to_process(config);
-  const Dataset dataset = files.empty() ? open_data(config, data, false) : dataset_of_files(files, config);
-  std::vector<int> all(dataset.samples.size());
-  std::iota(all.begin(), all.end(), 0);
+  const SampleList list =
+      files.empty() ? samples_of_set(config, data, "all", "") : samples_of_files(config, files);
+  const Dataset& dataset = list.dataset;
+  if (!files.empty()) note_doubles(dataset);
   const std::unique_ptr<Model> model = make_model(config.model);
   folder.load_checkpoint(*model, resolve_checkpoint(config.checkpoint, {}));
   model->to(parse_device(config.device));
   Inputs inputs(config, dataset);
-  Loader loader(dataset, all, input_spec(config), inputs.loader_options(nullptr));
+  Loader loader(dataset, list.indices, input_spec(config), inputs.loader_options(nullptr));
   const Outcome outcome = predict_all(*model, loader, inputs, dataset);
   if (line.json()) {
     print_json(outcome, config.class_names);

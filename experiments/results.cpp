@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <ctime>
+#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -17,7 +18,6 @@
 #include "kernels/runtime/atomic_file.hpp"
 #include "kernels/runtime/device_info.hpp"
 #include "kernels/runtime/memory.hpp"
-#include "mistakes.hpp"
 #include "version.hpp"
 
 namespace fovea {
@@ -119,15 +119,19 @@ void write_results(const RunFolder& folder, const RunConfig& config, const Datas
   write_file_atomically(folder.file("metrics.json"), metrics_json(results.metrics));
   write_file_atomically(folder.file("predictions.csv"), predictions_csv(outcome.predictions));
   write_file_atomically(folder.file("stamp.json"), stamp);
+  if (!results.pictures.maps.empty())
+    write_file_atomically(folder.file("maps.jpg"), results.pictures.maps.front().bytes);
   draw_curves(folder.file("curves.png"), rows);
   draw_confusion(folder.file("confusion.png"), results.metrics.confusion, dataset.classes);
   ReportInput report;
-  report.title = fmt::format("{} on {}", config.model.name, dataset.source);
+  report.title =
+      fmt::format("{} on {}", config.model.name, std::filesystem::path(config.data).filename().string());
   report.model = config.model.name;
   report.facts = facts(config, dataset, split, results);
   report.metrics = results.metrics;
   report.predictions = outcome.predictions;
-  report.mistakes = worst_mistakes(outcome, dataset, input_spec(config));
+  report.mistakes = results.pictures.mistakes;
+  report.maps = results.pictures.maps;
   report.rows = rows;
   report.config = config_toml(config);
   report.stamp = stamp;

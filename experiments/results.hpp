@@ -9,6 +9,7 @@
 #include "data/split.hpp"
 #include "eval/metrics.hpp"
 #include "run_folder.hpp"
+#include "run_pictures.hpp"
 
 namespace fovea {
 
@@ -32,7 +33,8 @@ struct Results {
   StepMemory memory;
   std::int64_t parameters = 0;
   double flops_per_sample = 0;  // of inference, mean over the held-out part
-  std::string note;             // what a reader must know about these figures; empty: nothing
+  RunPictures pictures;
+  std::string note;  // what a reader must know about these figures; empty: nothing
 };
 
 /// The checkpoint that `wanted` (auto, best, last) comes to: auto takes the best, but the last where the
@@ -45,7 +47,7 @@ std::string checkpoint_note(const std::string& checkpoint, const Split& split);
 SplitOptions split_options(const RunConfig& config);
 Metrics metrics_of(const Outcome& outcome, const Dataset& dataset, const RunConfig& config);
 
-/// metrics.json predictions.csv curves.png confusion.png stamp.json report.html, in an order in which the last one says
+/// metrics.json predictions.csv stamp.json maps.jpg curves.png confusion.png report.html, in an order in which the last one says
 /// that all are there.
 inline constexpr const char* last_of_results = "report.html";
 void write_results(const RunFolder& folder, const RunConfig& config, const Dataset& dataset,

@@ -427,6 +427,7 @@ std::optional<Results> Trainer::finish() {
   for (const NamedTensor& named : model_->parameters()) results.parameters += named.tensor.numel();
   results.flops_per_sample = totals.flops() / static_cast<double>(split_.test.size());
   results.metrics = metrics_of(outcome, dataset_, config_);
+  results.pictures = run_pictures(*model_, inputs, config_, dataset_, outcome.predictions);
   write_results(folder_, config_, dataset_, split_, outcome, results, kernels_);
   return results;
 }

@@ -65,15 +65,16 @@ TEST_F(Check, GoesOnAfterAProblemAndListsAll) {
   fs::resize_file(path("fundus/0001_OS.jpg"), fs::file_size(path("fundus/0001_OS.jpg")) / 2);
   fs::resize_file(path("oct/0002_OD/1_image.png"), 300);
   manifest(
-      "id,file,oct,label,subject,split,roi_x,roi_y,roi_w,roi_h\n"
-      "a,fundus/0001_OD.jpg,,0,s1,train,,,,\n"
-      "b,fundus/0001_OS.jpg,,1,s1,test,,,,\n"
-      "c,fundus/0002_OD.jpg,oct/0002_OD,1,s2,train,,,,\n"
-      "d,fundus/nowhere.jpg,,1,s3,train,,,,\n"
-      "e,fundus/0003_OD.jpg,,7,s4,train,,,,\n"
-      "c,fundus/0003_OS.jpg,,0,s4,train,,,,\n"
-      "f,fundus/0004_OS.jpg,,zero,s5,train,,,,\n"
-      "g,fundus/0005_OS.jpg,,0,s6,train,10,10,60,20\n");
+      "id,file,oct,label,subject,split,roi_x,roi_y,roi_w,roi_h,fovea_x,fovea_y\n"
+      "a,fundus/0001_OD.jpg,,0,s1,train,,,,,,\n"
+      "b,fundus/0001_OS.jpg,,1,s1,test,,,,,,\n"
+      "c,fundus/0002_OD.jpg,oct/0002_OD,1,s2,train,,,,,,\n"
+      "d,fundus/nowhere.jpg,,1,s3,train,,,,,,\n"
+      "e,fundus/0003_OD.jpg,,7,s4,train,,,,,,\n"
+      "c,fundus/0003_OS.jpg,,0,s4,train,,,,,,\n"
+      "f,fundus/0004_OS.jpg,,zero,s5,train,,,,,,\n"
+      "g,fundus/0005_OS.jpg,,0,s6,train,10,10,60,20,,\n"
+      "h,fundus/0006_OS.jpg,,0,s7,train,,,,,9,2000\n");
   const DataReport report = check("m.csv");
   EXPECT_FALSE(report.ok());
   const std::string text = to_text(report);
@@ -82,17 +83,18 @@ TEST_F(Check, GoesOnAfterAProblemAndListsAll) {
   for (const std::string row : {"row 5", "row 6", "row 7", "row 8"})
     EXPECT_TRUE(mentions(report.rows, row)) << row << text;
   EXPECT_EQ(report.rows.size(), 4U) << text;
-  for (const std::string file : {"0001_OD.jpg", "0001_OS.jpg", "1_image.png", "0005_OS.jpg: the box"}) {
+  for (const std::string file :
+       {"0001_OD.jpg", "0001_OS.jpg", "1_image.png", "0005_OS.jpg: the box", "0006_OS.jpg: the fovea"}) {
     EXPECT_TRUE(mentions(report.unreadable, file)) << file << text;
   }
-  EXPECT_EQ(report.unreadable.size(), 4U) << text;
+  EXPECT_EQ(report.unreadable.size(), 5U) << text;
   EXPECT_EQ(report.images.at(0).unreadable, 2);
   EXPECT_EQ(report.images.at(1).unreadable, 1);
   EXPECT_TRUE(mentions(report.leaks, "'s1'")) << text;
   EXPECT_EQ(report.leaks.size(), 1U);
   EXPECT_TRUE(mentions(report.gaps, "split test")) << text;
   EXPECT_EQ(report.gaps.size(), 1U);
-  EXPECT_NE(text.find("not ok: 10 problems"), std::string::npos) << text;
+  EXPECT_NE(text.find("not ok: 11 problems"), std::string::npos) << text;
 }
 
 TEST_F(Check, FindsCopiesHoweverTheyWereMade) {

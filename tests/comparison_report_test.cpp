@@ -87,6 +87,7 @@ Comparison sample_comparison() {
       .rows = {row_of("vgg11", "vgg11", 2.1), row_of("resnet18", "resnet18", 1.4),
                row_of("convnext_tiny", "convnext_tiny", 0.1), row_of("hm-vgg (fundus)", "hm-vgg", 2.3),
                row_of("hm-vgg (fundus, oct, vf)", "hm-vgg", 4)},
+      .hardest = {},
       .config = "lr = 1e-4\n",
       .stamp = "{\"commit\": \"abc\"}\n"};
   comparison.rows.push_back(row_of("hm-vgg (fundus) without HAM", "hm-vgg", 1.9));
@@ -105,6 +106,7 @@ Comparison sample_comparison() {
     row.difference->p_corrected = 0.06;
   }
   comparison.rows[3].difference->p_corrected = 0.004;
+  comparison.hardest = hardest_samples(comparison.rows, classes.size(), 4);
   return comparison;
 }
 
@@ -117,10 +119,10 @@ TEST(ComparisonReport, HoldsEverything) {
                {"7 models on a set", "5 folds, grouped by person", "One eye was left out.", "lr = 1e-4",
                 "&quot;commit&quot;", "default-src 'none'", "script-src 'unsafe-inline'",
                 "<b>densenet161</b>, fold 0, seed 0: the loss of step 7 is not finite; try a lower --lr"});
-  expect_parts(html, {escaped(paper_note)});
   for (const char* heading :
        {"Results", "What failed", "Differences from hm-vgg (fundus)", "Spread over folds and seeds",
-        "ROC curves", "Confusion matrices", "Learning curves", "Configuration", "Environment"})
+        "ROC curves", "Confusion matrices", "Learning curves", "Worst mistakes", "Pages of the runs",
+        "Configuration", "Environment"})
     EXPECT_EQ(count(html, fmt::format("<h2>{}</h2>", heading)), 1u) << heading;
   EXPECT_EQ(count(html, "<script>"), 1u);
   EXPECT_EQ(count(html, "class=\"tag\">reference<"), 1u);
@@ -161,6 +163,17 @@ TEST(ComparisonReport, SignificanceIsMarked) {
   expect_parts(html, {"convnext_tiny <abbr title=", "<th scope=\"row\">convnext_tiny *</th>"});
 }
 
+TEST(ComparisonReport, ThePapersColumnsHaveTheirNoteOnce) {
+  Comparison comparison = sample_comparison();
+  EXPECT_EQ(count(comparison_html(comparison), escaped(paper_note)), 1u);
+  comparison.notes.emplace_back(paper_note);
+  EXPECT_EQ(count(comparison_html(comparison), escaped(paper_note)), 1u);
+  comparison.classes = {"no", "yes"};
+  comparison.notes.clear();
+  for (ComparedRow& row : comparison.rows) row = {};
+  EXPECT_EQ(count(comparison_html(comparison), escaped(paper_note)), 0u) << "no such columns";
+}
+
 TEST(ComparisonReport, ARunThatDivergesDoesNotFlattenTheOthers) {
   expect_parts(comparison_html(sample_comparison()), {"are drawn at the upper edge."});
   Comparison calm = sample_comparison();
@@ -181,8 +194,9 @@ TEST(ComparisonReport, EscapesWhatIsGiven) {
     row.name = row.model = nasty;
     if (row.metrics) row.metrics->classes = comparison.classes;
     if (row.difference) row.difference->test = nasty;
-    for (ComparedRun& run : row.runs) run.failure = nasty;
+    for (ComparedRun& run : row.runs) run.failure = run.folder = nasty;
   }
+  for (HardSample& sample : comparison.hardest) sample.id = nasty;
   const std::string html = comparison_html(comparison);
   expect_whole(html);
   EXPECT_EQ(count(html, "<script"), 1u);

@@ -152,6 +152,21 @@ TEST(Comparison, JsonAndCsvHoldTheNumbers) {
   EXPECT_NE(csv.find("\"vgg11, \"\"a|b\"\"\""), std::string::npos);
 }
 
+// Two finished rows of 30 samples: the last two are wrong in all, those from 12 on in one or two.
+TEST(Comparison, TheHardestSamplesAreThoseThatMostRowsMiss) {
+  const Comparison c = small();
+  const std::vector<HardSample> hardest = hardest_samples(c.rows, classes.size(), 5);
+  ASSERT_EQ(hardest.size(), 5u);
+  EXPECT_EQ(hardest[0].id, "e28");
+  EXPECT_EQ(hardest[1].id, "e29");
+  EXPECT_EQ(hardest[0].wrong, 2);
+  EXPECT_EQ(hardest[0].of, 2) << "of the row that failed there are no predictions";
+  EXPECT_EQ(hardest[2].id, "e12");
+  EXPECT_EQ(hardest[2].wrong, 1);
+  EXPECT_EQ(hardest[2].predicted, (std::vector<std::int64_t>{1, 1, 0}));
+  EXPECT_EQ(hardest_samples(c.rows, classes.size(), 100).size(), 18u) << "what all have right is left out";
+}
+
 TEST(TextTable, NumbersStandToTheRight) {
   const TextTable table{{{"name", false}, {"µs", true}}, {{"a", "1"}, {"longer", "12.5"}}};
   EXPECT_EQ(terminal_table(table), "  name      µs\n  a          1\n  longer  12.5\n");

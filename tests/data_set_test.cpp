@@ -222,6 +222,20 @@ class Manifest : public ::testing::Test {
   TempFolder folder_;
 };
 
+TEST_F(Manifest, ReadsMarks) {
+  const Dataset set = open(
+      "file,label,disc_x,disc_y,disc_width,disc_height,fovea_x,fovea_y\n"
+      "a.png,0,1,2,3,4,5.5,6\n"
+      "b.png,1,,,,,,\n");
+  EXPECT_EQ(set.samples[0].disc.y, 2);
+  EXPECT_EQ(set.samples[0].disc.width, 3);
+  ASSERT_TRUE(set.samples[0].fovea);
+  EXPECT_EQ(set.samples[0].fovea->x, 5.5);
+  EXPECT_EQ(set.samples[0].fovea->y, 6);
+  EXPECT_EQ(set.samples[1].disc.width, 0);
+  EXPECT_FALSE(set.samples[1].fovea);
+}
+
 TEST_F(Manifest, ReadsEveryColumn) {
   const Dataset set = open(
       "fundus,oct,label,label_name,id,subject,eye,split,fold,roi_x,roi_y,roi_w,roi_h,extra\r\n"
@@ -343,6 +357,11 @@ TEST_F(Manifest, RefusesBadRowsNamingThem) {
       {"file,label,roi_x\na.png,0,1\n", {"roi_x, roi_y, roi_w, roi_h"}},
       {"file,label,roi_x,roi_y,roi_w,roi_h\na.png,0,1,1,,2\n", {"row 2", "in part"}},
       {"file,label,roi_x,roi_y,roi_w,roi_h\na.png,0,1,1,0,2\n", {"row 2", "roi_w", "'0'"}},
+      {"file,label,disc_x\na.png,0,1\n", {"box of the disc", "disc_x, disc_y, disc_width, disc_height"}},
+      {"file,label,disc_x,disc_y,disc_width,disc_height\na.png,0,1,1,2,\n", {"row 2", "disc", "in part"}},
+      {"file,label,fovea_y\na.png,0,1\n", {"fovea_x, fovea_y"}},
+      {"file,label,fovea_x,fovea_y\na.png,0,1,\n", {"row 2", "fovea", "in part"}},
+      {"file,label,fovea_x,fovea_y\na.png,0,1,nan\n", {"row 2", "fovea_y", "'nan'"}},
       {"file,label,label_name\na.png,0,x\nb.png,0,y\n", {"row 3", "label 0", "'x'", "'y'"}},
       {"file,label,label_name\na.png,0,x\nb.png,1,x\n", {"row 3", "both called 'x'"}},
       {fields + "a.png,0," + numbers(1, 54, "", ",", 99) + "\n", {"row 2", "99"}},

@@ -3,20 +3,24 @@
 // demand. It defines all of device_api.hpp, so it takes the place of the build's own.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <set>
 #include <string>
 
 #include "autograd/functions.hpp"
+#include "kernels/cuda/graph_plan.hpp"
 #include "kernels/runtime/cuda_error.hpp"
 #include "kernels/runtime/cuda_status.hpp"
 #include "kernels/runtime/debug.hpp"
 #include "kernels/runtime/device_api.hpp"
+#include "kernels/runtime/graph_api.hpp"
 #include "kernels/runtime/memory.hpp"
 #include "kernels/runtime/protected_memory.hpp"
 #include "kernels/runtime/running.hpp"
 #include "kernels/runtime/stream.hpp"
+#include "kernels/runtime/timing.hpp"
 
 namespace fovea {
 namespace {
@@ -27,8 +31,13 @@ struct StandIn {
   std::vector<std::string> log;
   std::uintptr_t next = 1;
   int failing = 0;  // the status of the next synchronize
-  bool capturing = false;
+  bool capturing = false, refuses = false;
+  std::set<void*> graphs;  // captured ones and executables that are alive
 
+  void* alive(const char* what) {
+    log.push_back(std::string("new ") + what);
+    return *graphs.insert(handle()).first;
+  }
   void* handle() { return reinterpret_cast<void*>(next++); }
   std::string name(void* stream) { return std::to_string(reinterpret_cast<std::uintptr_t>(stream)); }
 };
@@ -103,11 +112,26 @@ float elapsed_ms(void* from, void* to) {
 void begin_capture(void*) { device().capturing = true; }
 void* end_capture(void*) {
   device().capturing = false;
-  return device().handle();
+  check_cuda(std::exchange(device().failing, 0), "cudaStreamEndCapture(stream, &graph)", __FILE__, __LINE__);
+  return device().alive("graph");
 }
 void abandon_capture(void*) noexcept { device().capturing = false; }
-void launch_graph(void*, void* stream) { device().log.push_back("graph on " + device().name(stream)); }
-void destroy_graph(void*) {}
+void destroy_captured(void* captured) { EXPECT_EQ(device().graphs.erase(captured), 1u); }
+void* instantiate(void* captured) {
+  EXPECT_TRUE(device().graphs.contains(captured));
+  check_cuda(std::exchange(device().failing, 0), "cudaGraphInstantiate(&ready, captured)", __FILE__,
+             __LINE__);
+  return device().alive("executable");
+}
+bool update_graph(void* graph, void* captured) {
+  EXPECT_TRUE(device().graphs.contains(graph) && device().graphs.contains(captured));
+  return !device().refuses;
+}
+void launch_graph(void* graph, void* stream) {
+  EXPECT_TRUE(device().graphs.contains(graph));
+  device().log.push_back("graph on " + device().name(stream));
+}
+void destroy_graph(void* graph) { EXPECT_EQ(device().graphs.erase(graph), 1u); }
 void check_launch() {}
 const char* error_text(int) { return "the stand-in's words"; }
 
@@ -305,6 +329,75 @@ TEST_F(DeviceTest, CapturesRefuseWhatCannotBeReplayed) {
   EXPECT_EQ(device().memory.blocks(), 1u);
   device().memory.release_all();
   EXPECT_NO_THROW(Graph(Device::cuda, [] {})) << "a capture that failed leaves nothing behind";
+}
+
+TEST_F(DeviceTest, GraphsLeaveNothingWhateverFails) {
+  const auto make = [] { const Graph graph(Device::cuda, [] {}); };
+  make();
+  EXPECT_TRUE(device().graphs.empty());
+  const auto fail_at = [&](const std::string& call) {
+    return message_of([&] { const Graph graph(Device::cuda, [&] { device().failing = 1; }); }).find(call) !=
+           std::string::npos;
+  };
+  EXPECT_TRUE(fail_at("cudaStreamEndCapture"));
+  EXPECT_TRUE(device().graphs.empty());
+  make();
+  GraphApi& graphs = device_graphs();
+  void* const captured = graphs.capture([](Stream) {});
+  device().failing = 1;
+  EXPECT_THROW(graphs.instantiate(captured), Error);
+  graphs.destroy_graph(captured);
+  EXPECT_TRUE(device().graphs.empty());
+}
+
+// As GraphPlans uses them: one composed kernel, its scratch, other addresses, a refused update.
+TEST_F(DeviceTest, AKernelAsOneGraphIsCapturedOnItsOwnStream) {
+  const Tensor x = Tensor::full({2, 1}, 3, Dtype::f32, Device::cuda), y = x.clone(), z = x.clone();
+  {
+    GraphPlans plans(device_graphs(), [] { return std::uint64_t{1}; },
+                     {.all = 1, .per_problem = 1, .aside = 1});
+    const auto run = [&](const Tensor& to) {
+      device().log.clear();
+      void* const addresses[] = {x.view().data, to.view().data};
+      plans.run({"toy.forward", {2}, {}}, addresses, current_stream(Device::cuda), [&](Stream stream) {
+        const Tensor scratch = x.clone();
+        dispatch(toy, {.count = 2}, {x.view(), to.view()}, stream);
+      });
+      return std::count_if(device().log.begin(), device().log.end(),
+                           [](const std::string& line) { return line.starts_with("new "); });
+    };
+    run(y);
+    EXPECT_EQ(given.handle, nullptr) << "plainly, on the kernel's stream";
+    EXPECT_EQ(run(y), 2);
+    EXPECT_NE(given.handle, nullptr) << "under the capture";
+    EXPECT_EQ(device().log.back(), "graph on 0");
+    given = {};
+    EXPECT_EQ(run(y), 0);
+    EXPECT_EQ(given.device, Device::cpu) << "the work itself does not run again";
+    EXPECT_EQ(run(z), 1) << "an update";
+    device().refuses = true;
+    EXPECT_EQ(run(y), 2) << "a new executable";
+    device().refuses = false;
+    EXPECT_EQ(device().graphs.size(), 2u);
+    EXPECT_EQ(device().memory.blocks(), 3u) << "scratch is the graph's";
+    set_debug(true);
+    run(z);
+    set_debug(false);
+    EXPECT_EQ(given.handle, nullptr) << "debug mode looks at every kernel";
+    const Graph whole_step(Device::cuda,
+                           [&] { EXPECT_EQ(run(z), 0) << "inside another capture it is plain"; });
+  }
+  EXPECT_TRUE(device().graphs.empty());
+}
+
+TEST_F(DeviceTest, LaunchesAreTimedWithoutAGraph) {
+  int runs = 0;
+  const Timing t =
+      time_launches(Device::cuda, [&](int) { ++runs; }, {.copies = 4, .replays = 5, .warm_up = 2});
+  EXPECT_EQ(t.copies, 4);
+  EXPECT_EQ(t.replays, 5);
+  EXPECT_EQ(runs, 4 * (2 + 1 + 5));
+  EXPECT_TRUE(device().graphs.empty());
 }
 
 TEST_F(DeviceTest, ErrorsFoundLaterSayWhatRan) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -21,6 +22,7 @@
 #include "kernels/linear/kernels.hpp"
 #include "kernels/mlrm/kernels.hpp"
 #include "kernels/norm/kernels.hpp"
+#include "kernels/pointwise/scale_residual_kernels.hpp"
 #include "kernels/pool/kernels.hpp"
 #include "kernels/runtime/error.hpp"
 #include "kernels/runtime/memory.hpp"
@@ -163,6 +165,22 @@ TEST(LibraryAnswerTest, MissingAndOldLibrariesAreOneSentence) {
   EXPECT_EQ(sentence_of(a), "cuDNN 9.7.1 is too old; install 9.8.0 or newer");
   a.version = 91900;
   EXPECT_EQ(sentence_of(a), "");
+}
+
+// As cuDNN 9.19 answers.
+TEST(LibraryAnswerTest, OfAStackOfWarningsTheInnermostReasonOfEachEngineIsKept) {
+  const std::string engine = "{\"engineId\":";
+  const std::string halves =
+      ",\"smVersion\":900,\"knobChoices\":{}}\nWarning: CUDNN_STATUS_NOT_SUPPORTED; Reason: type != HALF\n"
+      "Warning: CUDNN_STATUS_NOT_SUPPORTED; Reason: finalize_internal()\n\n";
+  EXPECT_EQ(refusal_of("No valid engine configs for __\n" + engine + "2" + halves + engine + "2" + halves +
+                       engine + "-1}\nWarning: X; Reason: a place holder\n\n" + engine +
+                       "1}\nWarning: X; Reason: libcuda == nullptr\n"),
+            "eng1: libcuda == nullptr; eng2: type != HALF");
+  EXPECT_EQ(refusal_of(engine + "1}\n" + engine + "2" + halves), "eng2: type != HALF")
+      << "one that says nothing";
+  EXPECT_EQ(refusal_of("heuristics failed\nat line 3"), "heuristics failed");
+  EXPECT_EQ(refusal_of(""), "");
 }
 
 TEST(LibraryAnswerTest, LibrariesAreLookedForByNameAndInAFolder) {
@@ -326,6 +344,7 @@ TEST_F(PlanTest, AFileComesBackAsItWas) {
   EXPECT_TRUE(file.entries().empty());
   file.put(entry());
   file.put(entry("q"));
+  file.put({"ham.forward", "r", 0, 0, {}, "eng1: wants halves"});
   file.set_copy_rate(4e12);
   file.save();
   const PlanFile again(path("plans.json"), here);
@@ -529,6 +548,7 @@ struct StandIn;
 struct StandInOp : PlannedOp {
   StandInOp(StandIn& owner, std::string text) : owner_(owner), text_(std::move(text)) {}
   std::span<const PlanInfo> plans() const override;
+  std::string refusal() const override;
   void build(std::size_t plan) override;
   void run(std::size_t plan, std::span<void* const> tensors, void* workspace, Stream stream) override;
   StandIn& owner_;
@@ -540,9 +560,10 @@ struct StandIn : library::Source {
                                 {"fast", "tile=1", 64, true, false, false},
                                 {"random", "", 0, false, false, false}};
   std::string why;
-  std::string invalid;  // a text that the library refuses
-  std::string broken;   // an engine that cannot be built
-  std::vector<std::string> asked, ran;
+  std::string invalid;    // a text that the library refuses
+  std::string unplanned;  // a text for which it has no plan
+  std::string broken;     // an engine that cannot be built
+  std::vector<std::string> asked, ran, ran_texts;
   std::size_t planned = 0;
 
   std::string why_unusable() override { return why; }
@@ -562,7 +583,11 @@ struct StandIn : library::Source {
   }
 };
 
-std::span<const PlanInfo> StandInOp::plans() const { return owner_.offered; }
+std::span<const PlanInfo> StandInOp::plans() const {
+  if (!owner_.unplanned.empty() && contains(text_, owner_.unplanned)) return {};
+  return owner_.offered;
+}
+std::string StandInOp::refusal() const { return plans().empty() ? "eng1: wants halves" : ""; }
 void StandInOp::build(std::size_t plan) {
   if (owner_.offered[plan].engine == owner_.broken) fail("cannot be built");
 }
@@ -570,20 +595,40 @@ void StandInOp::run(std::size_t plan, std::span<void* const> tensors, void* work
   EXPECT_EQ(workspace != nullptr, owner_.offered[plan].workspace > 0);
   for (void* t : tensors) EXPECT_NE(t, nullptr) << text_;
   owner_.ran.push_back(owner_.offered[plan].engine);
+  owner_.ran_texts.push_back(text_);
 }
 
 class LibraryTest : public PlanTest {
  protected:
   LibraryTest() {
     library::set_source(&library_);
-    library::set_timer([this](PlannedOp&, std::size_t plan) -> PlanTime {
+    library::set_timer([this](PlannedOp& op, std::size_t plan) -> PlanTime {
       ++measured_;
+      const std::string& text = dynamic_cast<StandInOp&>(op).text_;
+      if (!slow_.empty() && contains(text, slow_)) return {9, 9, 9};
       return {plan == 1 ? 2.0 : 3.0, 1, 4};
     });
   }
 
+  // What runs of a normalisation's backward with a ReLU, with dx of its own or where dy is.
+  std::vector<std::string> normalise_backward(bool in_place) {
+    const BatchNormProblem p{.relu = 1, .rows = 6, .channels = 5};
+    std::vector<std::unique_ptr<Storage>> owned;
+    std::vector<View> views;
+    for (const PortSpec& spec : batch_norm_backward.ports(&p)) {
+      owned.push_back(std::make_unique<Storage>(spec.shape, spec.dtype, Device::cpu));
+      views.push_back({owned.back()->data(), spec.shape, spec.dtype, Device::cpu});
+    }
+    if (in_place) views[6].data = views[1].data;
+    EXPECT_TRUE(batch_norm_backward_cudnn_supports(p));
+    library_.ran_texts.clear();
+    batch_norm_backward_cudnn(p, views, {});
+    return library_.ran_texts;
+  }
+
   StandIn library_;
   int measured_ = 0;
+  std::string slow_;  // a text whose plans take longer
 };
 
 TEST_F(LibraryTest, MeasuresOnceAndKeepsIt) {
@@ -716,6 +761,65 @@ TEST_F(LibraryTest, WhatCannotRunSaysWhy) {
             "conv2d.forward: none of the library's 1 plans can be taken (needs 2.00 GiB of workspace)");
 }
 
+TEST_F(LibraryTest, OneOperationOrTwoInItsPlaceWhicheverIsFaster) {
+  EXPECT_EQ(normalise_backward(false).size(), 1u) << "2 us against 2 + 2";
+  const int measured = measured_;
+  EXPECT_EQ(normalise_backward(false).size(), 1u);
+  EXPECT_EQ(measured_, measured) << "what is known is not measured again";
+  EXPECT_EQ(normalise_backward(true).size(), 2u) << "dx is dy, which the one does not promise to bear";
+  slow_ = "norm_inference";
+  fs::remove(plan_path(library_.header()));
+  library::set_source(&library_);
+  EXPECT_EQ(normalise_backward(false).size(), 2u) << "9 us against 2 + 2";
+}
+
+TEST_F(LibraryTest, UnmeasuredTheSimplerFormIsTaken) {
+  set_plan_limits({.measure = false});
+  EXPECT_EQ(normalise_backward(false).size(), 2u);
+}
+
+TEST_F(LibraryTest, AFormWithoutPlansIsLeftAndTheLedgerSaysWhy) {
+  library_.unplanned = "norm_inference";
+  EXPECT_EQ(normalise_backward(false).size(), 2u);
+  const PlanFile file(plan_path(library_.header()), library_.header());
+  int refused = 0;
+  for (const PlanEntry& e : file.entries()) {
+    EXPECT_EQ(e.plans.empty(), contains(e.problem, "norm_inference"));
+    EXPECT_EQ(e.refusal, e.plans.empty() ? "eng1: wants halves" : "");
+    refused += e.plans.empty();
+  }
+  EXPECT_EQ(refused, 1);
+  library_.unplanned = "convolution";
+  library::Operation op(small_graph());
+  EXPECT_TRUE(contains(message_of([&] { op.run(std::vector<void*>(3), {}); }), "(eng1: wants halves)"));
+  library_.unplanned.clear();
+  library::set_source(&library_);  // as a newer library
+  EXPECT_EQ(normalise_backward(false).size(), 1u);
+  EXPECT_EQ(PlanFile(plan_path(library_.header()), library_.header())
+                .find("batch_norm.backward", library_.ran_texts.at(0))
+                ->refusal,
+            "");
+}
+
+TEST_F(LibraryTest, WithoutStatisticsInAnEpilogueOnlyThatRowIsGone) {
+  library_.unplanned = "= statistics(";
+  const MlrmProblem p{.branches = 3, .n = 2, .h = 7, .w = 4, .c = 8, .dilations = {1, 2, 4}};
+  EXPECT_FALSE(mlrm_forward_training_statistics_supports(p));
+  EXPECT_TRUE(mlrm_forward_training_cudnn_supports(p));
+  const PlanFile file(plan_path(library_.header()), library_.header());
+  EXPECT_TRUE(std::any_of(file.entries().begin(), file.entries().end(), [](const PlanEntry& e) {
+    return contains(e.problem, "sum, squares = statistics(z)") && e.refusal == "eng1: wants halves";
+  }));
+}
+
+TEST_F(LibraryTest, RefusalsFillNoFileWhereNothingIsMeasured) {
+  library_.unplanned = "convolution";
+  set_plan_limits({.measure = false});
+  library::Operation op(small_graph());
+  EXPECT_FALSE(op.is_supported());
+  EXPECT_FALSE(fs::exists(plan_path(library_.header())));
+}
+
 // Every kernel of backend cudnn: which graphs and products it asks for are valid, and each gets all its tensors.
 template <class P>
 void run_all(const PrimitiveOf<P>& primitive, void (*run)(const P&, Ports, Stream),
@@ -779,11 +883,19 @@ TEST_F(LibraryTest, EveryKernelAsksForValidGraphs) {
   const MlrmProblem mlrm{.branches = 3, .n = 2, .h = 5, .w = 4, .c = 8, .dilations = {1, 2, 4}};
   run_all(mlrm_forward_training, &mlrm_forward_training_composed_cudnn, &mlrm_forward_training_cudnn_supports,
           mlrm);
+  run_all(mlrm_forward_training, &mlrm_forward_training_statistics_cudnn,
+          &mlrm_forward_training_statistics_supports, mlrm);
   run_all(mlrm_forward_inference, &mlrm_forward_inference_composed_cudnn,
           &mlrm_forward_inference_cudnn_supports, mlrm);
   run_all(mlrm_backward, &mlrm_backward_composed_cudnn, &mlrm_backward_cudnn_supports, mlrm);
   run_all(mlrm_backward_inference, &mlrm_backward_inference_composed_cudnn,
           &mlrm_backward_inference_cudnn_supports, mlrm);
+  const ScaleResidualProblem residual{.samples = 2, .rows = 3, .channels = 5};
+  run_all(scale_residual_forward, &scale_residual_forward_cudnn, &scale_residual_forward_cudnn_supports,
+          residual);
+  run_all(scale_residual_backward, &scale_residual_backward_cudnn, &scale_residual_backward_cudnn_supports,
+          residual);
+  EXPECT_FALSE(scale_residual_forward_cudnn_supports({.channels = 5, .p = 0.5})) << "it draws no numbers";
   const HeadProblem head{.n = 2, .c = 8, .m_h = 3, .m_w = 2, .r_h = 2, .r_w = 2, .hidden = 4, .classes = 3};
   run_all(head_forward, &head_forward_composed_cudnn, &head_forward_cudnn_supports, head);
   run_all(head_backward, &head_backward_composed_cudnn, &head_backward_cudnn_supports, head);

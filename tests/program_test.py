@@ -12,7 +12,7 @@ import tempfile
 import unittest
 
 FOVEA = os.path.abspath(sys.argv[1])
-COMMANDS = ["train", "evaluate", "predict", "compare", "data", "export", "probe", "gradcheck", "kernels"]
+COMMANDS = ["train", "evaluate", "predict", "cam", "compare", "data", "export", "probe", "gradcheck", "kernels"]
 
 
 def run(*arguments, **options):
@@ -93,7 +93,7 @@ class ProgramTest(unittest.TestCase):
         self.assertEqual(run("--help").returncode, 0)
         self.assertEqual(run().returncode, 2)
         self.assertRegex(self.expect(0, "--version").stdout, r"^fovea \d+\.\d+\.\d+ \(\S+\)\n$")
-        for command in [["train"], ["evaluate"], ["predict"], ["data"], ["data", "check"], ["data", "synth"],
+        for command in [["train"], ["evaluate"], ["predict"], ["cam"], ["data"], ["data", "check"], ["data", "synth"],
                         ["data", "show"], ["export"], ["probe"], ["gradcheck"], ["kernels"]]:
             result = self.expect(0, *command, "--help")
             self.assertIn("examples:", result.stdout)
@@ -244,6 +244,148 @@ class ProgramTest(unittest.TestCase):
                                 for k, a in enumerate(got["probabilities"])))
         self.expect(1, "predict", "--run", self.run_folder, self.path("none.jpg"), says="none.jpg")
 
+    # ---- class activation maps
+
+    def maps(self, name, *arguments, run="run"):
+        """The list that `fovea cam` prints of a run, and its folder."""
+        folder = self.path(name)
+        done = self.expect(0, "cam", "--run", self.path(run), "--json", "--output", folder, *arguments)
+        self.assertEqual(done.stdout, read(folder, "cam.json"))
+        return json.loads(done.stdout), folder
+
+    def array(self, folder, name):
+        """Height, width and floats of an .npy file, and that its .png has the same size."""
+        with open(os.path.join(folder, name + ".npy"), "rb") as file:
+            self.assertEqual(file.read(8), b"\x93NUMPY\x01\x00")
+            header = file.read(struct.unpack("<H", file.read(2))[0])
+            self.assertEqual(file.tell() % 64, 0)
+            values = file.read()
+        height, width = map(int, re.search(rb"'<f4', 'fortran_order': False, 'shape': \((\d+), (\d+)\)", header).groups())
+        with open(os.path.join(folder, name + ".png"), "rb") as file:
+            self.assertEqual(struct.unpack(">II", file.read(24)[16:]), (width, height))
+        return height, width, struct.unpack(f"<{height * width}f", values)
+
+    def test_cam_of_the_held_out_part(self):
+        maps, folder = self.maps("maps", "--part", "test", "--layer", "H3,R5", "--class", "1", "-b", "3", "--faithfulness", "--steps", "4")
+        held_out = {row["id"]: row for row in csv.DictReader(read(self.run_folder, "predictions.csv").splitlines())}
+        self.assertEqual([m["layer"] for m in maps], ["H3", "R5", "H3+R5"] * len(held_out))
+        self.assertEqual(sorted({m["id"] for m in maps}), sorted(held_out))
+        names = {"sheet.png", "cam.json"}
+        for m in maps:
+            self.assertEqual((m["modality"], m["class"], m["method"]), ("fundus", 1, "gradcam"))
+            self.assertEqual(m["label"], int(held_out[m["id"]]["label"]))
+            if m["status"] != "ok":
+                self.assertEqual(m["status"], "not positive")
+                self.assertIn("nowhere above zero", m["message"])
+                self.assertIsNone(m["file"])
+                continue
+            self.assertEqual(m["file"], f"{m['id']}.{m['layer']}")
+            names |= {m["file"] + ".png", m["file"] + ".npy"}
+            height, width, values = self.array(folder, m["file"])
+            self.assertEqual((height, width), (32, 32))
+            self.assertEqual(min(values), 0)
+            self.assertAlmostEqual(max(values), 1, places=6)
+            self.assertTrue(0 <= m["insertion"] <= 1 and 0 <= m["deletion"] <= 1, m)
+            self.assertTrue(0 <= m["disc"]["share"] <= 1 and 0.1 < m["disc"]["area"] < 0.3, m)
+        self.assertEqual(set(os.listdir(folder)), names)
+        # Again: refused, and with --overwrite the maps of before are gone.
+        self.expect(2, "cam", "--run", self.run_folder, "--part", "test", "--output", folder, says=["not empty", "--overwrite"])
+        self.maps("maps", "--ids", "0001_OD", "--layer", "H3", "--overwrite")
+        self.assertLessEqual(set(os.listdir(folder)), {"sheet.png", "cam.json", "0001_OD.H3.png", "0001_OD.H3.npy"})
+
+    def test_cam_goes_the_way_of_the_set(self):
+        """The same eyes as files and as a set: ids of both, mirrored left ones, the energy of the box where it is mirrored too."""
+        rows = list(csv.DictReader(read(self.data, "labels.csv").splitlines()))
+        left = [row for row in rows if row["eye"] == "OS"][:2]
+        half = [[str(int(row["disc_x"]) + int(row["disc_width"]) // 2), row["disc_y"], str(int(row["disc_width"]) // 2),
+                 row["disc_height"]] for row in left]
+        manifest = os.path.join(self.data, "marked.csv")
+        with open(manifest, "w") as file:
+            file.write("id,eye,fundus,disc_x,disc_y,disc_width,disc_height,fovea_x,fovea_y\n")
+            for row, box in zip(left, half):
+                stored = [row["id"], "OS", row["fundus"], *box, "10", "20"]
+                file.write(",".join(stored) + "\n")
+        seen, folder = self.maps("seen", "--data", manifest, "--layer", "H3")
+        self.assertEqual([m["label"] for m in seen], [None, None])
+        for m, box in zip(seen, half):
+            if m["status"] != "ok":
+                continue
+            height, width, values = self.array(folder, m["file"])
+            # 40 pixels become 32; x runs the other way.
+            x1, x0 = 32 - int(box[0]) * 0.8, 32 - (int(box[0]) + int(box[2])) * 0.8
+            y0, y1 = int(box[1]) * 0.8, (int(box[1]) + int(box[3])) * 0.8
+            part = lambda i, a, b: max(0.0, min(i + 1, b) - max(i, a))  # noqa: E731
+            inside = sum(v * part(i % 32, x0, x1) * part(i // 32, y0, y1) for i, v in enumerate(values))
+            self.assertAlmostEqual(m["disc"]["share"], inside / sum(values), places=5)
+            near = [math.hypot(i % 32 + 0.5 - (32 - 8), i // 32 + 0.5 - 16) <= 3.2 for i in range(1024)]
+            self.assertAlmostEqual(m["fovea"]["area"], sum(near) / 1024, places=9)
+            self.assertAlmostEqual(m["fovea"]["share"], sum(v for v, n in zip(values, near) if n) / sum(values), places=5)
+        files, _ = self.maps("files", os.path.join(self.data, left[0]["fundus"]), "--layer", "H3")
+        self.assertEqual([(m["id"], m["disc"]) for m in files], [(left[0]["id"], None)])
+
+    def test_cam_errors(self):
+        photo = os.path.join(self.data, "fundus", "0001_OD.jpg")
+        out = ["--output", self.path("no-maps")]
+        this = ["cam", "--run", self.run_folder]
+        for arguments, says in [
+            (["cam", *out], "either --run DIR, or --input"),
+            ([*this, photo], "--output DIR"),
+            ([*this, *out], "either photographs, or a set"),
+            ([*this, *out, photo, "--part", "test"], "either photographs, or a set"),
+            ([*this, *out, photo, "--layer", "M3"], ["no layer 'M3'", "did you mean", "layers are M2, M1, H5, H4, H3, R5"]),
+            ([*this, *out, photo, "--layer", "M2,M2"], "M2 is named twice"),
+            ([*this, *out, photo, "--class", "3"], "no class 3; the model has classes 0 to 2"),
+            ([*this, *out, photo, "--class", "ill"], "'ill' is neither a number nor a class"),
+            ([*this, *out, photo, "--method", "grad-cam"], "did you mean 'gradcam'"),
+            ([*this, *out, photo, "--steps", "9"], "--steps needs --faithfulness"),
+            ([*this, *out, photo, "--faithfulness", "--steps", "0"], "--steps must be 1 to 10000"),
+            ([*this, *out, photo, "--fovea-radius", "-1"], "--fovea-radius"),
+            ([*this, *out, photo, "--model", "vgg11"], "--model is of --input"),
+            ([*this, *out, "--part", "half"], "test or all, not 'half'"),
+            ([*this, *out, "--ids", "0001_OX"], "no sample '0001_OX'"),
+            ([*this, *out, photo, "-b", "0"], "batch must be 1 to 65536"),
+        ]:
+            self.expect(2, *arguments, says=says)
+            self.assertFalse(os.path.exists(self.path("no-maps")), arguments)
+        broken = self.path("broken.jpg")
+        with open(photo, "rb") as file, open(broken, "wb") as copy:
+            copy.write(file.read()[:400])
+        self.expect(1, *this, *out, broken, says="broken.jpg")
+        other = self.path("0001_OD.jpg")
+        shutil.copy(photo, other)
+        self.expect(1, *this, "--output", self.path("doubles"), photo, other, says="two images have the id '0001_OD'")
+
+    def test_cam_names_its_files_after_any_id(self):
+        manifest = os.path.join(self.data, "ids.csv")
+
+        def write(*ids):
+            with open(manifest, "w") as file:
+                file.write("id,fundus\n" + "".join(f"{i},fundus/0001_OD.jpg\n" for i in ids))
+
+        write("a/b", "../c", ".d", "é e")
+        maps, folder = self.maps("ids", "--data", manifest, "--layer", "H3,H4,R5")
+        self.assertEqual([m["id"] for m in maps if m["layer"] == "H3"], ["a/b", "../c", ".d", "é e"])
+        drawn = {m["file"].split(".H3")[0] for m in maps if m["file"] and m["file"].endswith(".H3")}
+        self.assertEqual(drawn, {"a_b", "_.._c", "_.d", "é e"})
+        self.assertTrue(all(os.path.isfile(os.path.join(folder, m["file"] + ".png")) for m in maps if m["file"]))
+        write("a/b", "a_b")
+        self.expect(1, "cam", "--run", self.run_folder, "--data", manifest, "--output", self.path("clash"),
+                    says=["'a/b'", "'a_b'"])
+
+    def test_cam_reports_what_it_does_not_draw(self):
+        arrays = self.path("flat.safetensors")
+        weights = self.path("flat-weights.safetensors")
+        size = 32 * 32 * 3
+        write_safetensors(arrays, {"fundus": ("F32", (2, 32, 32, 3), [0.0] * size + [math.nan] + [0.5] * (size - 1))})
+        self.expect(0, "probe", "--model", "hm-vgg", "--seed", "1", "--save-weights", weights)
+        folder = self.path("flat")
+        done = self.expect(0, "cam", "--model", "hm-vgg", "--weights", weights, "--input", arrays, "--layer", "R5",
+                           "--faithfulness", "--json", "--output", folder, says=["1 of 2 maps not drawn", "nowhere above zero", "not finite"])
+        flat, damaged = json.loads(done.stdout)
+        self.assertEqual((flat["id"], flat["status"], flat["file"], flat["insertion"]), ("0", "not positive", None, None))
+        self.assertEqual((damaged["id"], damaged["status"], damaged["file"]), ("1", "not finite", None))
+        self.assertEqual(sorted(os.listdir(folder)), ["cam.json", "sheet.png"])
+
     def test_config_repeats_the_run(self):
         config = os.path.join(self.run_folder, "config.toml")
         again = self.path("again")
@@ -393,7 +535,8 @@ class ProgramTest(unittest.TestCase):
             {"engine": "eng2", "workspace": 2 << 30, **plan},
             {"engine": "eng3", "workspace": 0, **plan, "failure": "no kernel"}]}
         whole = {"format": "fovea plans", "version": 1, "device": "D", "cudnn": "9.19.0", "cublaslt": "13.1.0",
-                 "copy_bytes_per_s": 4e12, "problems": [problem]}
+                 "copy_bytes_per_s": 4e12, "problems": [problem, {"op": "batch_norm.backward", "problem": "y", "flops": 0,
+                                                                  "bytes": 0, "plans": [], "refusal": "eng1: halves"}]}
         with open(os.path.join(folder, "plans-D-cudnn-9.19.0-cublaslt-13.1.0.json"), "w") as file:
             json.dump(whole, file)
         with open(os.path.join(folder, "plans-E-cudnn-9.19.0-cublaslt-13.1.0.json"), "w") as file:
@@ -411,6 +554,9 @@ class ProgramTest(unittest.TestCase):
             table = self.expect(0, "kernels", "--plans").stdout
             self.assertIn("conv2d.forward: x bf16 1x1x1x1", table)
             self.assertIn("50.0 %", table)
+            self.assertIn("batch_norm.backward: y\nno plan: eng1: halves", table)
+            refused = json.loads(self.expect(0, "kernels", "batch_norm", "--plans", "--json").stdout)
+            self.assertEqual([(row["note"], row["chosen"]) for row in refused], [("no plan: eng1: halves", False)])
             del whole["copy_bytes_per_s"]
             with open(os.path.join(folder, "plans-D-cudnn-9.19.0-cublaslt-13.1.0.json"), "w") as file:
                 json.dump(whole, file)

@@ -119,6 +119,31 @@ TEST_F(Synthetic, AnEyeDoesNotDependOnTheOthers) {
   EXPECT_EQ(few.samples[3].id, "0002_OS");
 }
 
+// The disc is brighter than the ring around it, on either side.
+TEST_F(Synthetic, MarksTheDiscWhereItIs) {
+  const Dataset set = write({.count = 12, .image_size = 64, .seed = 6, .missing = 0, .oct_slices = 1});
+  for (const Sample& sample : set.samples) {
+    const Image fundus = read_image(sample.fundus);
+    const Box& disc = sample.disc;
+    ASSERT_GT(disc.width, 0) << sample.id;
+    const double x = disc.x + disc.width / 2.0, y = disc.y + disc.height / 2.0;
+    double inside = 0, left = 0, right = 0;
+    int pixels = 0, pixels_left = 0, pixels_right = 0;
+    for (int row = 0; row < fundus.height; ++row) {
+      for (int column = 0; column < fundus.width; ++column) {
+        const double dx = (column + 0.5 - x) / disc.width * 2, dy = (row + 0.5 - y) / disc.height * 2;
+        const double away = std::hypot(dx, dy);
+        const int green = fundus.at(row, column)[1];
+        if (away < 1) inside += green, ++pixels;
+        if (away > 1.15 && away < 1.5)
+          dx < 0 ? (left += green, ++pixels_left) : (right += green, ++pixels_right);
+      }
+    }
+    EXPECT_GT(inside / pixels, 1.15 * left / pixels_left) << sample.id;
+    EXPECT_GT(inside / pixels, 1.15 * right / pixels_right) << sample.id;
+  }
+}
+
 TEST_F(Synthetic, LeavesOutModalitiesAsOftenAsAsked) {
   struct Case {
     double missing;

@@ -136,7 +136,8 @@ def check_curve(fovea, folder, name):
     got = run_fovea(fovea, folder, name, weights, arrays, True, "f64", flags)["losses"]
     scale = np.abs(wanted).max()
     off, own = np.abs(got - wanted) / scale, np.maximum.accumulate(np.abs(moved - wanted) / scale)
-    good = got.shape == wanted.shape and (off <= np.maximum(CURVE_TOLERANCE, CURVE_FACTOR * own)).all() and off[1] <= CURVE_TOLERANCE
+    bound = np.maximum(CURVE_TOLERANCE, CURVE_FACTOR * own)
+    good = got.shape == wanted.shape and (off <= bound).all() and bound[1] <= 1e-5  # a first update gone wrong cannot hide
     text = "losses %.4f to %.4f, off by %.1e, %.1e and %.1e after 2, 10 and 20 steps, torchvision's own by %.1e, %.1e and %.1e" % (
         wanted[0], wanted[-1], *off[[1, 9, 19]], *own[[1, 9, 19]])
     return bool(good and wanted[-1] < wanted[0]), text
@@ -205,7 +206,7 @@ def main():
     mode = arguments.pop(0) if arguments[:1] in (["simt"], ["curve"]) else ""
     only = arguments[0] if arguments else ""
     usual = {"simt": USUAL_SIMT, "curve": USUAL_CURVE, "": USUAL}[mode]
-    torch.set_num_threads(min(2, os.cpu_count() or 1))
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", min(2, os.cpu_count() or 1))))
     ran = failed = 0
     for name, size, n in MODELS:
         if name not in usual if not only else only not in (name, "all") and only not in name:

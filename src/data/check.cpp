@@ -19,6 +19,7 @@
 #include <tuple>
 
 #include "data/image.hpp"
+#include "data/regions.hpp"
 #include "kernels/runtime/error.hpp"
 
 namespace fovea {
@@ -83,11 +84,6 @@ std::vector<File> list_files(const Dataset& dataset) {
   return files;
 }
 
-bool leaves(const Box& box, const Image& image) {
-  return box.width > 0 && (box.x < 0 || box.y < 0 || box.height < 1 || box.width > image.width - box.x ||
-                           box.height > image.height - box.y);
-}
-
 Decoded decode(const File& file) {
   Decoded result;
   try {
@@ -97,9 +93,11 @@ Decoded decode(const File& file) {
     if (file.modality != Modality::fundus) return result;
     result.thumbnail = make_thumbnail(image);
     const Box& box = file.sample->roi;
-    if (leaves(box, image)) {
+    if (leaves(box, image.height, image.width)) {
       result.error = fmt::format("{}: the box {} x {} at ({}, {}) leaves the photograph, {} x {} pixels",
                                  *file.path, box.width, box.height, box.x, box.y, image.width, image.height);
+    } else {
+      result.error = stray_mark(*file.sample, image.height, image.width);
     }
   } catch (const std::exception& error) {
     result.error = error.what();

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,6 +27,11 @@ struct Box {
   int x = 0, y = 0, width = 0, height = 0;
 };
 
+/// A place in pixels of the fundus photograph as stored: 0, 0 is the corner at the upper left.
+struct Point {
+  double x = 0, y = 0;
+};
+
 struct Sample {
   std::string id;       // the `id` column, else the first file's name without folder and ending
   std::string subject;  // groups samples in splits; the id where the set names none
@@ -38,7 +44,9 @@ struct Sample {
   std::vector<float> field;  // visual-field thresholds in dB in the order of its grid, as a right eye; NaN
                              // where nothing was measured; empty: missing
   Box roi;
-  int row = 0;  // line of the manifest (1 = header), for messages
+  Box disc;                    // around the optic disc; width 0: not marked
+  std::optional<Point> fovea;  // where it is marked
+  int row = 0;                 // line of the manifest (1 = header), for messages
 
   bool has(Modality modality) const {
     return modality == Modality::fundus ? !fundus.empty()

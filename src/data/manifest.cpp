@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <charconv>
 #include <filesystem>
 
 #include "data/csv.hpp"
@@ -47,6 +48,14 @@ int parse_number(std::string_view column, const std::string& cell, std::int64_t 
   if (!value || *value < least || *value > 1'000'000'000)
     fail(fmt::format("the {} '{}' is not an integer from {}", column, cell, least));
   return static_cast<int>(*value);
+}
+
+double parse_place(std::string_view column, const std::string& cell) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(cell.data(), cell.data() + cell.size(), value);
+  if (error != std::errc{} || end != cell.data() + cell.size() || !(value >= 0 && value <= 1e9))
+    fail(fmt::format("the {} '{}' is not a number from 0", column, cell));
+  return value;
 }
 
 // One field in a file of its own: a header with a field's columns and one row, or thresholds alone.
@@ -115,7 +124,9 @@ class Manifest {
     eye_ = table_.find("eye");
     split_ = table_.find("split");
     fold_ = table_.find("fold");
-    find_roi();
+    roi_ = find_together("a box", roi_names);
+    disc_ = find_together("the box of the disc", disc_names);
+    fovea_ = find_together("the fovea", fovea_names);
   }
 
   void find_field() {
@@ -126,14 +137,18 @@ class Manifest {
     }
   }
 
-  void find_roi() {
-    int found = 0;
-    for (std::size_t i = 0; i < roi_names.size(); ++i) {
-      roi_[i] = table_.find(roi_names[i]);
-      found += roi_[i] >= 0;
+  // Columns that mean something together alone.
+  template <std::size_t N>
+  std::array<int, N> find_together(const char* what, const std::array<std::string_view, N>& names) const {
+    std::array<int, N> columns;
+    std::size_t found = 0;
+    for (std::size_t i = 0; i < N; ++i) {
+      columns[i] = table_.find(names[i]);
+      found += columns[i] >= 0;
     }
-    if (found != 0 && found != 4)
-      fail(fmt::format("{}: a box needs all of the columns {}", table_.source, fmt::join(roi_names, ", ")));
+    if (found != 0 && found != N)
+      fail(fmt::format("{}: {} needs all of the columns {}", table_.source, what, fmt::join(names, ", ")));
+    return columns;
   }
 
   // Columns that a message lists: those of a visual field as one.
@@ -173,7 +188,9 @@ class Manifest {
     sample.field = read_field(row, sample.eye == Eye::left);
     if (!sample.has(Modality::fundus) && !sample.has(Modality::oct) && !sample.has(Modality::vf))
       fail("the sample has no photograph, no OCT and no visual field");
-    sample.roi = read_roi(row);
+    sample.roi = read_box(row, "the box", roi_, roi_names);
+    sample.disc = read_box(row, "the box of the disc", disc_, disc_names);
+    sample.fovea = read_fovea(row);
     sample.split = parse_split(cell(row, split_));
     if (const auto& fold = cell(row, fold_); !fold.empty()) sample.fold = parse_number("fold", fold, 0);
     sample.id = read_id(row, sample);
@@ -206,17 +223,25 @@ class Manifest {
     return parse_field(cells, left_eye);
   }
 
-  Box read_roi(const TableRow& row) const {
+  static Box read_box(const TableRow& row, const char* what, const std::array<int, 4>& columns,
+                      const std::array<std::string_view, 4>& names) {
     std::array<std::string, 4> cells;
     int filled = 0;
     for (std::size_t i = 0; i < 4; ++i) {
-      cells[i] = cell(row, roi_[i]);
+      cells[i] = cell(row, columns[i]);
       filled += !cells[i].empty();
     }
     if (filled == 0) return {};
-    if (filled != 4) fail("the box is given in part; fill all four of its cells or none");
-    return {parse_number("roi_x", cells[0], 0), parse_number("roi_y", cells[1], 0),
-            parse_number("roi_w", cells[2], 1), parse_number("roi_h", cells[3], 1)};
+    if (filled != 4) fail(fmt::format("{} is given in part; fill all four of its cells or none", what));
+    return {parse_number(names[0], cells[0], 0), parse_number(names[1], cells[1], 0),
+            parse_number(names[2], cells[2], 1), parse_number(names[3], cells[3], 1)};
+  }
+
+  std::optional<Point> read_fovea(const TableRow& row) const {
+    const std::string &x = cell(row, fovea_[0]), &y = cell(row, fovea_[1]);
+    if (x.empty() && y.empty()) return {};
+    if (x.empty() || y.empty()) fail("the fovea is given in part; fill both of its cells or none");
+    return Point{parse_place(fovea_names[0], x), parse_place(fovea_names[1], y)};
   }
 
   std::string read_id(const TableRow& row, const Sample& sample) const {
@@ -247,14 +272,17 @@ class Manifest {
         fail(fmt::format("the labels {} and {} are both called '{}'", label, sample.label, name));
   }
 
-  static constexpr std::array<std::string_view, 4> roi_names{"roi_x", "roi_y", "roi_w", "roi_h"};
+  static constexpr std::array<std::string_view, 4> roi_names{"roi_x", "roi_y", "roi_w", "roi_h"},
+      disc_names{"disc_x", "disc_y", "disc_width", "disc_height"};
+  static constexpr std::array<std::string_view, 2> fovea_names{"fovea_x", "fovea_y"};
 
   const DatasetOptions& options_;
   Table table_;
   fs::path folder_;
   int fundus_ = -1, oct_ = -1, vf_ = -1, label_ = -1, label_name_ = -1;
   int id_ = -1, subject_ = -1, eye_ = -1, split_ = -1, fold_ = -1;
-  std::array<int, 4> roi_{-1, -1, -1, -1};
+  std::array<int, 4> roi_{}, disc_{};
+  std::array<int, 2> fovea_{};
   std::vector<int> field_;
   std::map<int, std::string> class_names_;
 };

@@ -21,6 +21,8 @@ namespace fovea {
 ///   split             train, val, test
 ///   fold              an integer from 0
 ///   roi_x, roi_y, roi_w, roi_h   the box of the photograph to use, in its pixels
+///   disc_x, disc_y, disc_width, disc_height   the box around the optic disc, in pixels of the stored photograph
+///   fovea_x, fovea_y  the fovea, likewise; fractions are allowed
 ///
 /// Every problem is an Error naming manifest and row (or is collected: options.problems): a missing column
 /// (those there are listed), a missing file, a number that is none, a label out of range or left out, an id

@@ -197,10 +197,11 @@ void clear_folder(const fs::path& folder) {
   fs::remove(folder / marker);
 }
 
+float cup_to_disc(const EyeRecord& eye) { return std::clamp(0.25F + 0.6F * eye.fundus_sign, 0.12F, 0.94F); }
+
 void draw_images(const EyeRecord& eye, const fs::path& folder, const SyntheticOptions& options) {
-  const float cup_to_disc = std::clamp(0.25F + 0.6F * eye.fundus_sign, 0.12F, 0.94F);
   write_jpeg((folder / "fundus" / (eye.id + ".jpg")).string(),
-             synthetic::draw_fundus(cup_to_disc, eye.left, options.image_size,
+             synthetic::draw_fundus(cup_to_disc(eye), eye.left, options.image_size,
                                     Draws(options.seed, eye.subject_index, Part::person),
                                     Draws(options.seed, eye.index, Part::photograph)));
   if (!eye.has_oct) return;
@@ -216,15 +217,19 @@ void draw_images(const EyeRecord& eye, const fs::path& folder, const SyntheticOp
 }
 
 std::string header_line() {
-  std::string line = "id,subject,eye,fold,label,fundus,oct";
+  std::string line = "id,subject,eye,fold,label,fundus,disc_x,disc_y,disc_width,disc_height,oct";
   for (int i = 1; i <= points_24_2; ++i) line += fmt::format(",l{}", i);
   return line + "\n";
 }
 
-std::string manifest_line(const EyeRecord& eye, std::uint64_t seed) {
-  std::string line =
-      fmt::format("{},{},{},{},{},fundus/{}.jpg,{}", eye.id, eye.subject, eye.left ? "OS" : "OD",
-                  eye.patient.fold, eye.patient.grade, eye.id, eye.has_oct ? "oct/" + eye.id : "");
+std::string manifest_line(const EyeRecord& eye, const SyntheticOptions& options) {
+  const std::uint64_t seed = options.seed;
+  const Box disc = synthetic::disc_box(cup_to_disc(eye), eye.left, options.image_size,
+                                       Draws(seed, eye.subject_index, Part::person),
+                                       Draws(seed, eye.index, Part::photograph));
+  std::string line = fmt::format("{},{},{},{},{},fundus/{}.jpg,{},{},{},{},{}", eye.id, eye.subject,
+                                 eye.left ? "OS" : "OD", eye.patient.fold, eye.patient.grade, eye.id, disc.x,
+                                 disc.y, disc.width, disc.height, eye.has_oct ? "oct/" + eye.id : "");
   if (!eye.has_field) return line + std::string(points_24_2, ',') + "\n";
   for (const std::string& cell : draw_field(eye, seed)) line += "," + cell;
   return line + "\n";
@@ -253,7 +258,7 @@ void write_synthetic(const std::string& folder_name, const SyntheticOptions& opt
   for (int i = 0; i < options.count; ++i) {
     const EyeRecord eye = draw_eye(i, patients, options);
     draw_images(eye, folder, options);
-    manifest += manifest_line(eye, options.seed);
+    manifest += manifest_line(eye, options);
   }
   // Last, so that a set cut short cannot be opened.
   write_text(folder / "labels.csv", manifest);

@@ -30,8 +30,8 @@ struct SyntheticOptions {
 };
 
 /// Writes into `folder` (made where absent):
-///   labels.csv                  id,subject,eye,fold,label,fundus,oct,l1..l54; left fields in right-eye order, blind
-///                               spot empty
+///   labels.csv                  id,subject,eye,fold,label,fundus,disc_x..disc_height,oct,l1..l54; the box around the
+///                               drawn disc; left fields in right-eye order, blind spot empty
 ///   fundus/<id>.jpg             disc-centred crops
 ///   oct/<id>/<i>_image.png      B-scans from the upper to the lower retina
 ///   SYNTHETIC.txt               marks the folder as such a set

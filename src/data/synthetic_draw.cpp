@@ -245,6 +245,16 @@ Image draw_fundus(float cup_to_disc, bool left_eye, int size, Draws person, Draw
   return left_eye ? flip_horizontal(image) : image;
 }
 
+Box disc_box(float cup_to_disc, bool left_eye, int size, Draws person, Draws eye) {
+  person.uniform();  // the pigment, drawn before
+  const Disc disc = place_disc(cup_to_disc, person, eye);
+  const float side = static_cast<float>(size), x = left_eye ? 1 - disc.x : disc.x;
+  const auto from = [&](float edge) { return std::max(0, static_cast<int>(std::floor(edge * side))); };
+  const auto to = [&](float edge) { return std::min(size, static_cast<int>(std::ceil(edge * side))); };
+  const int left = from(x - disc.across), top = from(disc.y - disc.down);
+  return {left, top, to(x + disc.across) - left, to(disc.y + disc.down) - top};
+}
+
 namespace {
 
 // Boundaries of one column of a B-scan from the top down, in parts of the height, and what shines between

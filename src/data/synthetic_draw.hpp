@@ -30,6 +30,9 @@ class Draws {
 /// disc), `eye` the rest.
 Image draw_fundus(float cup_to_disc, bool left_eye, int size, Draws person, Draws eye);
 
+/// The box around the optic disc of that photograph, in whole pixels; what it takes must be draw_fundus's.
+Box disc_box(float cup_to_disc, bool left_eye, int size, Draws person, Draws eye);
+
 /// Grey, size x size: one B-scan through the macula, nasal side to the right in a right eye. nerve_fibre:
 /// thickness of the nerve-fibre layer as a part of the healthy one. offset in -1..1: place in the volume, 0
 /// through the foveal pit. `volume` decides what all scans of a volume share, `scan` the speckle.

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "eval/table_text.hpp"
@@ -256,6 +257,33 @@ std::vector<double> comparison_values(const Comparison& comparison, const Compar
   std::vector<double> values;
   for (const Column& column : columns_of(comparison)) values.push_back(column.value(row));
   return values;
+}
+
+std::vector<HardSample> hardest_samples(const std::vector<ComparedRow>& rows, std::size_t classes,
+                                        std::size_t count) {
+  std::vector<HardSample> samples;
+  std::map<std::string, std::size_t> place;
+  for (const ComparedRow& row : rows) {
+    for (const std::vector<Prediction>& list : row.predictions) {
+      for (const Prediction& p : list) {
+        const auto [found, added] = place.emplace(p.id, samples.size());
+        if (added)
+          samples.push_back({p.id, p.subject, p.label, 0, 0, std::vector<std::int64_t>(classes), {}});
+        HardSample& sample = samples[found->second];
+        ++sample.of;
+        sample.wrong += p.predicted != p.label;
+        ++sample.predicted.at(static_cast<std::size_t>(p.predicted));
+      }
+    }
+  }
+  const auto share = [](const HardSample& s) {
+    return static_cast<double>(s.wrong) / static_cast<double>(s.of);
+  };
+  std::erase_if(samples, [](const HardSample& s) { return s.wrong == 0; });
+  std::ranges::stable_sort(samples,
+                           [&](const HardSample& a, const HardSample& b) { return share(a) > share(b); });
+  if (samples.size() > count) samples.resize(count);
+  return samples;
 }
 
 std::string comparison_text(const Comparison& comparison) {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "eval/epoch_log.hpp"
+#include "eval/html.hpp"
 #include "eval/metrics.hpp"
 #include "eval/predictions.hpp"
 #include "eval/significance.hpp"
@@ -44,8 +45,18 @@ struct ComparedRow {
   std::vector<std::vector<Prediction>>
       predictions;                 // one list a seed, pooled over the folds; of finished seeds
   std::optional<Metrics> metrics;  // none: no seed has all its folds
+  std::string maps;  // a JPEG or PNG file's bytes: class activation maps of its first run; empty: none
   std::optional<PairedDifference>
       difference;  // from the reference row; none: that row itself, or not finished
+};
+
+/// A sample that many rows get wrong.
+struct HardSample {
+  std::string id, subject;
+  int label = 0;
+  std::int64_t wrong = 0, of = 0;       // predictions, over all rows and seeds
+  std::vector<std::int64_t> predicted;  // how often each class was
+  std::vector<Picture> pictures;        // what the networks saw
 };
 
 struct Comparison {
@@ -55,6 +66,7 @@ struct Comparison {
   std::vector<std::pair<std::string, std::string>> facts;  // set, split, image size, epochs, ...
   std::vector<std::string> notes;                          // sentences a reader must know
   std::vector<ComparedRow> rows;
+  std::vector<HardSample> hardest;
   std::string config;  // config.toml that all rows share
   std::string stamp;   // stamp.json
 };
@@ -70,6 +82,11 @@ std::vector<ComparisonColumn> comparison_columns(const Comparison& comparison);
 std::vector<std::string> comparison_cells(const Comparison& comparison, const ComparedRow& row);
 /// By what a reader sorts a cell: the number itself; NaN where there is none.
 std::vector<double> comparison_values(const Comparison& comparison, const ComparedRow& row);
+
+/// The at most `count` samples that most predictions of the rows get wrong, the worst first, in the order of the first
+/// row where that is equal; without pictures. What every row has right is left out.
+std::vector<HardSample> hardest_samples(const std::vector<ComparedRow>& rows, std::size_t classes,
+                                        std::size_t count);
 
 std::string comparison_text(const Comparison& comparison);  // for a terminal
 std::string comparison_markdown(const Comparison& comparison);

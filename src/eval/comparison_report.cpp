@@ -60,7 +60,9 @@ std::string row_tags(const Comparison& comparison, const ComparedRow& row) {
     tags += " <span class=\"tag\">not finished</span>";
   }
   if (row.difference && row.difference->significant())
-    tags += " <abbr title=\"its accuracy differs from the reference's\">*</abbr>";
+    tags +=
+        " <abbr title=\"its accuracy differs from the reference's, p below 0.05 after Holm's "
+        "correction\">*</abbr>";
   return tags;
 }
 
@@ -94,11 +96,19 @@ std::string head_cell(const ComparisonColumn& column) {
                      escaped(column.title));
 }
 
-std::string table_section(const Comparison& comparison) {
-  const std::vector<ComparisonColumn> columns = comparison_columns(comparison);
+/// What a reader must know about the table: the comparison's own notes, and the one about the paper's columns.
+std::string notes_section(const Comparison& comparison, const std::vector<ComparisonColumn>& columns) {
+  std::vector<std::string> notes = comparison.notes;
   const bool paper = std::any_of(columns.begin(), columns.end(), [](const ComparisonColumn& column) {
     return column.name.starts_with("paper_");
   });
+  if (paper && std::find(notes.begin(), notes.end(), paper_note) == notes.end())
+    notes.emplace_back(paper_note);
+  return notes_html(notes);
+}
+
+std::string table_section(const Comparison& comparison) {
+  const std::vector<ComparisonColumn> columns = comparison_columns(comparison);
   std::string heads, rows;
   for (const ComparisonColumn& column : columns) heads += head_cell(column);
   // As in any other order: rows without figures last.
@@ -106,14 +116,11 @@ std::string table_section(const Comparison& comparison) {
     for (const ComparedRow& row : comparison.rows)
       if (row.metrics.has_value() == finished) rows += table_row(comparison, row, columns);
   return fmt::format(
-      "<div class=\"wide full\" tabindex=\"0\" role=\"region\" aria-label=\"table of results\"><table "
-      "class=\"tall sortable\"><thead><tr>{}</tr></thead><tbody>\n{}</tbody></table></div>\n"
-      "<p class=\"note\">Figures are of predictions pooled over the folds, the mean over the seeds; "
-      "intervals are 95 % "
-      "percentile bootstraps over subjects. * marks a row whose accuracy differs from the reference's at the "
-      "5 % level, "
-      "after Holm's correction for the number of rows.{}{}</p>\n",
-      heads, rows, paper ? " " : "", paper ? escaped(paper_note) : "");
+      "<section class=\"results\"><h2>Results</h2>\n<div class=\"wide full\" tabindex=\"0\" role=\"region\" "
+      "aria-label=\"table of results\"><table class=\"tall "
+      "sortable\"><thead><tr>{}</tr></thead><tbody>\n{}</tbody>"
+      "</table></div>\n{}</section>\n",
+      heads, rows, notes_section(comparison, columns));
 }
 
 std::string difference_cell(const MetricValue& d) {
@@ -166,6 +173,62 @@ std::string confusion_section(const Comparison& comparison) {
   return html.empty() ? html : "<h2>Confusion matrices</h2>\n" + html;
 }
 
+std::string hard_card(const Comparison& comparison, const HardSample& sample) {
+  const auto name = [&](std::size_t k) {
+    return k < comparison.classes.size() ? escaped(comparison.classes[k]) : fmt::format("{}", k);
+  };
+  std::string html =
+      fmt::format("<article class=\"card\"><h3>{}</h3>\n<div class=\"pictures\">\n", escaped(sample.id));
+  for (const Picture& picture : sample.pictures) html += picture_html(picture);
+  html += fmt::format("</div>\n<p>labelled <b>{}</b>, wrong in <b>{} of {}</b></p>\n<div class=\"shares\">\n",
+                      name(static_cast<std::size_t>(sample.label)), sample.wrong, sample.of);
+  for (std::size_t k = 0; k < sample.predicted.size(); ++k) {
+    html += fmt::format("<span>{}</span><span>{}</span><i style=\"--share:{:.3f}\"></i>\n", name(k),
+                        sample.predicted[k],
+                        static_cast<double>(sample.predicted[k]) / static_cast<double>(sample.of));
+  }
+  return html + "</div></article>\n";
+}
+
+std::string hardest_section(const Comparison& comparison) {
+  if (comparison.hardest.empty()) return {};
+  std::string html =
+      "<h2>Worst mistakes</h2>\n<p class=\"note\">The samples that most predictions get wrong, over all rows "
+      "and seeds, "
+      "and how often each class was predicted.</p>\n<div class=\"cards\">\n";
+  for (const HardSample& sample : comparison.hardest) html += hard_card(comparison, sample);
+  return html + "</div>\n";
+}
+
+std::string maps_section(const Comparison& comparison) {
+  std::string html;
+  for (const ComparedRow& row : comparison.rows) {
+    if (!row.maps.empty()) html += picture_html({row.name, row.maps});
+  }
+  if (html.empty()) return html;
+  return "<h2>Class activation maps</h2>\n<p class=\"note\">Of each row's first run: for each class the "
+         "sample that is right "
+         "with the highest probability, what the network saw and the map (Grad-CAM) of that class over "
+         "it.</p>\n<div "
+         "class=\"charts\">\n" +
+         html + "</div>\n";
+}
+
+/// Where each run's own page lies; relative, so that the folder may be moved.
+std::string runs_section(const Comparison& comparison) {
+  std::string html;
+  for (const ComparedRow& row : comparison.rows) {
+    std::string links;
+    for (const ComparedRun& run : row.runs) {
+      if (run.metrics)
+        links += fmt::format(" <a href=\"{}/report.html\">fold {}, seed {}</a>", escaped(run.folder),
+                             run.fold, run.seed);
+    }
+    if (!links.empty()) html += fmt::format("<dt>{}</dt><dd>{}</dd>\n", escaped(row.name), links);
+  }
+  return html.empty() ? html : "<h2>Pages of the runs</h2>\n<dl>\n" + html + "</dl>\n";
+}
+
 std::string failures_section(const Comparison& comparison) {
   std::string html;
   for (const ComparedRow& row : comparison.rows) {
@@ -181,10 +244,11 @@ std::string failures_section(const Comparison& comparison) {
 }  // namespace
 
 std::string comparison_html(const Comparison& comparison) {
-  std::string body = facts_html(comparison.facts) + notes_html(comparison.notes);
-  body += "<section class=\"results\"><h2>Results</h2>\n" + table_section(comparison) + "</section>\n";
+  std::string body = facts_html(comparison.facts);
+  body += table_section(comparison);
   body += failures_section(comparison) + differences_section(comparison) + spread_section(comparison) +
           roc_section(comparison) + confusion_section(comparison) + curves_section(comparison);
+  body += hardest_section(comparison) + maps_section(comparison) + runs_section(comparison);
   body += listing_html("Configuration", comparison.config) + listing_html("Environment", comparison.stamp);
   return page_html(comparison.title.empty() ? "Comparison" : comparison.title, body, sort_script);
 }

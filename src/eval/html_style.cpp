@@ -28,6 +28,7 @@ dt { color: var(--soft); }
 dt, dd { margin: 0; min-width: 0; overflow-wrap: anywhere; }
 .notes { padding-left: 1.1rem; margin: 1rem 0; max-width: 46rem; overflow-wrap: anywhere; }
 .notes li { margin: .2rem 0; }
+.results .notes { color: var(--soft); font-size: .875rem; }
 .note, figcaption, .legend { color: var(--soft); font-size: .875rem; }
 .note, figcaption { overflow-wrap: anywhere; }
 .wide { overflow-x: auto; margin: .8rem 0; }

@@ -2,182 +2,20 @@
 // the lines differ in dash as well.
 #include "eval/plots.hpp"
 
-#include <cairo.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
 #include <functional>
 #include <limits>
-#include <memory>
 
-#include "kernels/runtime/atomic_file.hpp"
+#include "eval/sheet.hpp"
 #include "kernels/runtime/error.hpp"
-
-#ifdef __SANITIZE_ADDRESS__
-// fontconfig, which finds the letters for cairo, keeps its patterns by offset instead of by pointer, so that
-// the leak checker takes what is cached for lost.
-extern "C" const char* __lsan_default_suppressions();
-extern "C" const char* __lsan_default_suppressions() { return "leak:libfontconfig"; }
-extern "C" const char* __lsan_default_options();
-extern "C" const char* __lsan_default_options() { return "print_suppressions=0"; }
-#endif
 
 namespace fovea {
 namespace {
 
-constexpr double resolution = 2;
-
-struct Colour {
-  double r, g, b;
-};
-constexpr Colour ink{0.13, 0.15, 0.18}, soft{0.42, 0.45, 0.50}, grid{0.90, 0.91, 0.93}, white{1, 1, 1};
-constexpr Colour blue{0.0, 0.447, 0.698}, vermilion{0.835, 0.369, 0.0}, green{0.0, 0.55, 0.40};
-
-enum class Align { left, centre, right };
-
-/// A white sheet in points; what cairo refuses turns up in save().
-class Sheet {
- public:
-  Sheet(double width, double height)
-      : surface_(cairo_image_surface_create(CAIRO_FORMAT_RGB24, static_cast<int>(width * resolution),
-                                            static_cast<int>(height * resolution)),
-                 cairo_surface_destroy),
-        cairo_(cairo_create(surface_.get()), cairo_destroy) {
-    cairo_scale(cairo_.get(), resolution, resolution);
-    fill(0, 0, width, height, white);
-    cairo_set_line_join(cairo_.get(), CAIRO_LINE_JOIN_ROUND);
-  }
-
-  void fill(double x, double y, double width, double height, Colour colour) {
-    use(colour);
-    cairo_rectangle(cairo_.get(), x, y, width, height);
-    cairo_fill(cairo_.get());
-  }
-
-  void line(double x0, double y0, double x1, double y1, Colour colour, double width = 1) {
-    use(colour);
-    cairo_set_line_width(cairo_.get(), width);
-    cairo_move_to(cairo_.get(), x0, y0);
-    cairo_line_to(cairo_.get(), x1, y1);
-    cairo_stroke(cairo_.get());
-  }
-
-  /// A polyline with gaps where y is not finite; a point without neighbours becomes a dot.
-  void curve(const std::vector<double>& xs, const std::vector<double>& ys, Colour colour,
-             std::vector<double> dash) {
-    use(colour);
-    cairo_set_line_width(cairo_.get(), 1.8);
-    cairo_set_dash(cairo_.get(), dash.data(), static_cast<int>(dash.size()), 0);
-    const auto drawn = [&](std::size_t i) { return i < ys.size() && std::isfinite(ys[i]); };
-    for (std::size_t i = 0; i < ys.size(); ++i) {
-      if (!drawn(i)) continue;
-      const bool begins = i == 0 || !drawn(i - 1);
-      begins ? cairo_move_to(cairo_.get(), xs[i], ys[i]) : cairo_line_to(cairo_.get(), xs[i], ys[i]);
-      if (!drawn(i + 1)) {
-        cairo_stroke(cairo_.get());
-        if (begins) dot(xs[i], ys[i]);
-      }
-    }
-    cairo_set_dash(cairo_.get(), nullptr, 0, 0);
-  }
-
-  /// `y` is the middle of the letters' height.
-  void text(double x, double y, const std::string& words, double size, Colour colour,
-            Align align = Align::left, bool bold = false) {
-    use(colour);
-    font(size, bold);
-    cairo_text_extents_t box;
-    cairo_text_extents(cairo_.get(), words.c_str(), &box);
-    const double shift = align == Align::left     ? 0
-                         : align == Align::centre ? box.x_advance / 2
-                                                  : box.x_advance;
-    cairo_move_to(cairo_.get(), x - shift, y + 0.36 * size);
-    cairo_show_text(cairo_.get(), words.c_str());
-  }
-
-  void upright_text(double x, double y, const std::string& words, double size, Colour colour,
-                    bool downward = false) {
-    cairo_save(cairo_.get());
-    cairo_translate(cairo_.get(), x, y);
-    cairo_rotate(cairo_.get(), downward ? M_PI / 2 : -M_PI / 2);
-    text(0, 0, words, size, colour, Align::centre);
-    cairo_restore(cairo_.get());
-  }
-
-  double width_of(const std::string& words, double size) {
-    font(size, false);
-    cairo_text_extents_t box;
-    cairo_text_extents(cairo_.get(), words.c_str(), &box);
-    return box.x_advance;
-  }
-
-  void save(const std::string& path) {
-    std::string bytes;
-    const auto append = [](void* to, const unsigned char* data, unsigned int size) {
-      static_cast<std::string*>(to)->append(reinterpret_cast<const char*>(data), size);
-      return CAIRO_STATUS_SUCCESS;
-    };
-    cairo_status_t status = cairo_status(cairo_.get());
-    if (status == CAIRO_STATUS_SUCCESS)
-      status = cairo_surface_write_to_png_stream(surface_.get(), append, &bytes);
-    if (status != CAIRO_STATUS_SUCCESS)
-      fail(fmt::format("cannot draw {}: {}", path, cairo_status_to_string(status)));
-    write_file_atomically(path, bytes);
-  }
-
- private:
-  void use(Colour colour) { cairo_set_source_rgb(cairo_.get(), colour.r, colour.g, colour.b); }
-
-  void dot(double x, double y) {
-    cairo_arc(cairo_.get(), x, y, 2.5, 0, 2 * M_PI);
-    cairo_fill(cairo_.get());
-  }
-
-  void font(double size, bool bold) {
-    cairo_select_font_face(cairo_.get(), "sans-serif", CAIRO_FONT_SLANT_NORMAL,
-                           bold ? CAIRO_FONT_WEIGHT_BOLD : CAIRO_FONT_WEIGHT_NORMAL);
-    cairo_set_font_size(cairo_.get(), size);
-  }
-
-  std::unique_ptr<cairo_surface_t, decltype(&cairo_surface_destroy)> surface_;
-  std::unique_ptr<cairo_t, decltype(&cairo_destroy)> cairo_;
-};
-
-/// cairo stops at text that is not UTF-8 and draws nothing after it; other bytes become '?'.
-std::string drawable(const std::string& text) {
-  std::string result;
-  for (std::size_t i = 0; i < text.size();) {
-    const auto lead = static_cast<unsigned char>(text[i]);
-    const std::size_t length = lead < 0x80                   ? 1
-                               : lead >= 0xc2 && lead < 0xe0 ? 2
-                               : lead >= 0xe0 && lead < 0xf0 ? 3
-                               : lead >= 0xf0 && lead < 0xf5 ? 4
-                                                             : 0;
-    bool whole = length > 0 && i + length <= text.size() && lead >= 0x20 && lead != 0x7f;
-    for (std::size_t j = 1; whole && j < length; ++j) whole = (text[i + j] & 0xc0) == 0x80;
-    // Overlong forms, surrogates and code points past the last one.
-    const auto second = whole && length > 2 ? static_cast<unsigned char>(text[i + 1]) : 0xa0;
-    if ((lead == 0xe0 && second < 0xa0) || (lead == 0xed && second >= 0xa0 && length > 2) ||
-        (lead == 0xf0 && second < 0x90) || (lead == 0xf4 && second >= 0x90)) {
-      whole = false;
-    }
-    result += whole ? text.substr(i, length) : "?";
-    i += whole ? length : 1;
-  }
-  return result;
-}
-
-/// As many letters of the text as fit, with an ellipsis.
-std::string fitted(Sheet& sheet, std::string text, double size, double width) {
-  text = drawable(text);
-  if (sheet.width_of(text, size) <= width) return text;
-  while (!text.empty() && sheet.width_of(text + "\xe2\x80\xa6", size) > width) {
-    while (!text.empty() && (text.back() & 0xc0) == 0x80) text.pop_back();
-    if (!text.empty()) text.pop_back();
-  }
-  return text + "\xe2\x80\xa6";
-}
+using namespace palette;
 
 /// The ends of what is finite among the losses.
 std::pair<double, double> loss_range(std::span<const EpochRow> rows) {

@@ -93,6 +93,17 @@ class ConvNeXt : public ImageModel {
     add_module("classifier.2", fc_);
   }
 
+  std::vector<CamLayer> cam_layers() const override {
+    std::vector<CamLayer> layers;
+    for (std::size_t stage = depths.size(); stage >= 1; --stage) {
+      const std::string module = fmt::format("features.{}", 2 * stage - 1);
+      layers.push_back(
+          {fmt::format("stage{}", stage), {module, fmt::format("{}.{}", module, depths[stage - 1] - 1)}});
+    }
+    layers[0].aliases.insert(layers[0].aliases.end(), {"features", "features[-1]", "features[-1][-1]"});
+    return layers;
+  }
+
   Tensor forward(const ModelInput& input, const ForwardContext& context) override {
     Tensor x = image_of(input);
     std::uint64_t index = 0;

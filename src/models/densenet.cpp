@@ -101,6 +101,13 @@ class DenseNet : public ImageModel {
     add_module("classifier", *classifier_);
   }
 
+  std::vector<CamLayer> cam_layers() const override {
+    std::vector<CamLayer> layers{{"features", {"features[-1]", "features.norm5", "norm5"}}};
+    for (std::size_t block = depths.size(); block >= 1; --block)
+      layers.push_back({fmt::format("denseblock{}", block), {fmt::format("features.denseblock{}", block)}});
+    return layers;
+  }
+
   Tensor forward(const ModelInput& input, const ForwardContext& context) override {
     Tensor image = start(image_of(input));
     for (std::size_t block = 0; block < depths.size(); ++block) {
@@ -108,10 +115,18 @@ class DenseNet : public ImageModel {
       for (DenseLayer& layer : layers_[block]) image = layer.forward(image);
       if (context.capture) context.capture->emplace_back(fmt::format("denseblock{}", block + 1), image);
     }
-    return classifier_->forward(global_avg_pool(norm5_->forward(image, Activation::relu)));
+    return classifier_->forward(global_avg_pool(normalised(image, context)));
   }
 
  private:
+  // What is captured is torchvision's `features`: the norm before its ReLU.
+  Tensor normalised(const Tensor& image, const ForwardContext& context) {
+    if (!context.capture) return norm5_->forward(image, Activation::relu);
+    const Tensor features = norm5_->forward(image);
+    context.capture->emplace_back("features", features);
+    return relu(features);
+  }
+
   Tensor start(const Tensor& x) {
     const Tensor y = norm0_.forward(conv0_.forward(x), Activation::relu);
     const Tensor image = image_for(y, (y.shape()[1] + 1) / 2, (y.shape()[2] + 1) / 2, widths_[0]);

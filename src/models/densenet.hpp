@@ -8,7 +8,7 @@
 // A block has one image from the start: each layer normalises the channels that are there and writes its own behind them,
 // so nothing is concatenated, and backward adds each layer's part to the one gradient of that image.
 //
-// Captured by name: "denseblock1" to "denseblock4", the blocks.
+// Captured by name: "denseblock1" to "denseblock4", the blocks, and "features", the last norm before its ReLU.
 #pragma once
 
 #include <memory>

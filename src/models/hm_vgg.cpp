@@ -259,6 +259,18 @@ class HmVgg : public Model {
         height, width, smallest_size, h, w));
   }
 
+  std::vector<CamLayer> cam_layers() const override {
+    std::vector<CamLayer> layers{{"M2"}, {"M1"}};
+    for (auto tap = config_.taps.rbegin(); tap != config_.taps.rend(); ++tap)
+      layers.push_back({fmt::format("H{}", *tap)});
+    layers.push_back({"R5"});
+    return layers;
+  }
+
+  std::vector<std::string> cam_streams() const override {
+    return early() ? std::vector<std::string>{"early"} : config_.modalities;
+  }
+
   Tensor forward(const ModelInput& input, const ForwardContext& context) override {
     check_input(input);
     if (early()) return forward_early(input, context);

@@ -228,6 +228,8 @@ class Inception : public ImageModel {
     add_module("fc", fc_);
   }
 
+  std::vector<CamLayer> cam_layers() const override { return {{"Mixed_7c"}, {"Mixed_6e"}, {"Mixed_5d"}}; }
+
   Tensor forward(const ModelInput& input, const ForwardContext& context) override {
     Tensor x = stem(image_of(input));
     for (std::size_t i = 0; i < blocks_.size(); ++i) {

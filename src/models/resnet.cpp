@@ -89,6 +89,16 @@ class ResNet : public ImageModel {
     add_module("fc", *fc_);
   }
 
+  std::vector<CamLayer> cam_layers() const override {
+    const Depth depth = depth_of(config_.name);
+    std::vector<CamLayer> layers;
+    for (std::size_t stage = stages_.size(); stage-- > 0;) {
+      const std::string name = fmt::format("layer{}", stage + 1);
+      layers.push_back({name, {name + "[-1]", fmt::format("{}.{}", name, depth.blocks[stage] - 1)}});
+    }
+    return layers;
+  }
+
   Tensor forward(const ModelInput& input, const ForwardContext& context) override {
     // The ReLU comes after the pool, whose maximum it does not change: a quarter of the pixels.
     Tensor x = bn1_.forward(conv1_.forward(image_of(input)));

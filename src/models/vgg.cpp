@@ -31,6 +31,15 @@ class Vgg : public ImageModel {
     add_module("classifier.6", fc6_);
   }
 
+  std::vector<CamLayer> cam_layers() const override {
+    constexpr int last = VggFeatures::blocks;
+    std::vector<CamLayer> layers{
+        {"features", {"features[-1]", "features." + features_.index_of_pool(last), "pool5"}}};
+    for (int block = last; block >= 1; --block)
+      layers.push_back({fmt::format("R{}", block), {"features." + features_.index_of(block)}});
+    return layers;
+  }
+
   Tensor forward(const ModelInput& input, const ForwardContext& context) override {
     Tensor x = image_of(input);
     for (int block = 1; block <= VggFeatures::blocks; ++block) {
@@ -42,6 +51,7 @@ class Vgg : public ImageModel {
       context.capture->emplace_back(fmt::format("R{}", block), r);
       x = VggFeatures::pool(r);
     }
+    if (context.capture) context.capture->emplace_back("features", x);
     x = fc0_.forward(adaptive_avg_pool(x, pooled_side, pooled_side), Activation::relu);
     x = fc3_.forward(dropped(x, drop2_, context, 0), Activation::relu);
     return fc6_.forward(dropped(x, drop5_, context, 1));

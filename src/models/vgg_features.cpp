@@ -53,6 +53,7 @@ VggFeatures::VggFeatures(const std::string& backbone, bool bn, std::int64_t in_c
       in = widths[b];
       ++index;
     }
+    ends_[b] = index - 1;
     ++index;
   }
 }

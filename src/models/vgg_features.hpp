@@ -26,6 +26,11 @@ class VggFeatures : public Module {
 
   /// Block 1..5 up to its last ReLU, before its max-pool: N,H,W,widths[block - 2] -> N,H,W,widths[block - 1].
   Tensor block(int block, const Tensor& x);
+  /// "16", of block 1..5 (its last ReLU), and of its max-pool: the indices in torchvision's Sequential.
+  std::string index_of(int block) const { return std::to_string(ends_[static_cast<std::size_t>(block - 1)]); }
+  std::string index_of_pool(int block) const {
+    return std::to_string(ends_[static_cast<std::size_t>(block - 1)] + 1);
+  }
   /// The max-pool after each block: sizes are halved, rounded down.
   static Tensor pool(const Tensor& x);
   /// pool(block(x)) where nobody else needs the block: the ReLU, which the maximum does not mind, comes after the pool,
@@ -42,6 +47,7 @@ class VggFeatures : public Module {
   std::deque<Conv2d> convs_;  // a deque: modules do not move
   std::deque<BatchNorm2d> bns_;
   std::array<std::vector<Step>, blocks> steps_;
+  std::array<int, blocks> ends_{};  // index of each block's last ReLU
 };
 
 }  // namespace fovea

@@ -77,12 +77,22 @@ struct ForwardContext {
 Tensor loss_of(const Tensor& logits, const std::vector<AuxiliaryLogits>& auxiliary, const Tensor& labels,
                const CrossEntropyOptions& options = {});
 
+/// A layer that a forward pass captures, for class activation maps.
+struct CamLayer {
+  std::string name;                       // in the capture, behind "<stream>." where there are streams
+  std::vector<std::string> aliases = {};  // torchvision's modules of the same output
+};
+
 class Model : public Module {
  public:
   /// Logits N,classes. The module's training() flag chooses batch statistics.
   virtual Tensor forward(const ModelInput& input, const ForwardContext& context) = 0;
   /// UsageError with a message that names the nearest size that works where H x W does not.
   virtual void check_input_size(std::int64_t height, std::int64_t width) const = 0;
+  /// Which layers are captured, the one for class activation maps unless another is named first.
+  virtual std::vector<CamLayer> cam_layers() const = 0;
+  /// What runs the layers once for each input, and stands in front of captured names; none: one image, names alone.
+  virtual std::vector<std::string> cam_streams() const { return {}; }
   const ModelConfig& config() const { return config_; }
 
  protected:

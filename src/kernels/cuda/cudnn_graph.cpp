@@ -97,12 +97,59 @@ std::vector<std::int64_t> strides_of(const GraphShape& s) {
 }
 std::vector<std::int64_t> pair_of(const std::array<std::int64_t, 2>& a) { return {a[0], a[1]}; }
 
+// Sums of a tensor and of its squares, for each channel. cudnn_frontend has a node for it (1.18.0) that gives cuDNN its own
+// number of x's type for cuDNN's number of the type to sum in, which no engine takes; this one sums in f32.
+class StatisticsNode : public fe::graph::NodeCRTP<StatisticsNode> {
+ public:
+  using Attributes = fe::graph::Genstats_attributes;
+  Attributes attributes;
+
+  StatisticsNode(Attributes given, const fe::detail::Context& context)
+      : NodeCRTP(context), attributes(std::move(given)) {}
+  Type getType() override { return Type::GENSTATS; }
+  fe::error_t infer_properties_node() override { return {}; }  // a GraphSpec has all shapes and types
+  void serialize(nlohmann::json& j) const override { j = attributes; }
+
+  fe::error_t create_cudnn_operations(
+      std::unordered_set<std::int64_t>& uids, std::vector<std::shared_ptr<fe::Operation>>& operations,
+      fe::graph::managed_backend_descriptor_t&,
+      std::unordered_map<std::int64_t, std::shared_ptr<fe::Tensor>>& tensors) const override {
+    const auto described = [&](const Tensor& tensor) -> const fe::Tensor& {
+      if (!tensor->get_is_virtual()) uids.insert(tensor->get_uid());
+      return *tensors.at(tensor->get_uid());
+    };
+    try {
+      fe::OperationBuilder_v8 builder(fe::DescriptorType_t::OPERATION_GEN_STATS_DESCRIPTOR);
+      builder.setxDesc(described(attributes.inputs.at(Attributes::input_names::X)))
+          .setSumDesc(described(attributes.outputs.at(Attributes::output_names::SUM)))
+          .setSqSumDesc(described(attributes.outputs.at(Attributes::output_names::SQ_SUM)))
+          .setGenStatsMode(CUDNN_GENSTATS_SUM_SQSUM)
+          .setComputeType(CUDNN_DATA_FLOAT);
+      operations.push_back(std::make_shared<fe::Operation>(builder.build()));
+    } catch (const fe::cudnnException& error) {
+      return {fe::error_code_t::CUDNN_BACKEND_API_FAILED, error.what()};
+    }
+    return {};
+  }
+};
+
 // cudnn_frontend keeps its list of plans, with their notes, from users; a derived class may look.
 class OpenGraph : public fe::graph::Graph {
  public:
   const auto& numeric_notes(std::size_t i) const { return plans.numeric_notes[i]; }
   /// Before anything was deselected: one for each plan.
   fe::EngineConfigList configurations() { return plans.get_barred_engine_configs(); }
+
+  std::array<Tensor, 2> statistics(const Tensor& x) {
+    using Attributes = StatisticsNode::Attributes;
+    Attributes attributes;
+    const Tensor sum = output_tensor("sum"), squares = output_tensor("squares");
+    attributes.inputs[Attributes::input_names::X] = x;
+    attributes.outputs[Attributes::output_names::SUM] = sum;
+    attributes.outputs[Attributes::output_names::SQ_SUM] = squares;
+    sub_nodes.emplace_back(std::make_shared<StatisticsNode>(std::move(attributes), context));
+    return {sum, squares};
+  }
 };
 
 class Builder {
@@ -128,7 +175,10 @@ class Builder {
         made->set_output(true).set_data_type(type_of(t.dtype));
         shape(made, t.shape);
       }
-      if (t.role == GraphRole::inner) shape(made, t.shape);
+      if (t.role == GraphRole::inner) {
+        shape(made, t.shape);
+        made->set_data_type(type_of(t.dtype));
+      }
       if (t.role == GraphRole::input || t.role == GraphRole::output) made->set_uid(uid++);
     }
   }
@@ -251,13 +301,17 @@ class Builder {
         return out(node, {graph_->reduction(in(node, 0), fe::graph::Reduction_attributes().set_mode(
                                                              fe::ReductionMode_t::ADD))});
       case GraphOp::statistics: {
-        const auto made = graph_->genstats(in(node, 0), fe::graph::Genstats_attributes());
+        const auto made = graph_->statistics(in(node, 0));
         return out(node, {made[0], made[1]});
       }
       case GraphOp::statistics_finalize:
         return statistics_finalize(node);
       case GraphOp::norm_training:
         return norm_training(node);
+      case GraphOp::norm_inference:
+        return out(node,
+                   {graph_->batchnorm_inference(in(node, 0), in(node, 1), in(node, 2), in(node, 3),
+                                                in(node, 4), fe::graph::Batchnorm_inference_attributes())});
       case GraphOp::norm_backward:
         return norm_backward(node);
       case GraphOp::row_norm_training:
@@ -344,6 +398,7 @@ class CudnnOp : public PlannedOp {
   }
 
   std::span<const PlanInfo> plans() const override { return plans_; }
+  std::string refusal() const override { return refusal_; }
 
   void build(std::size_t plan) override {
     if (!built_.insert(plan).second) return;
@@ -367,9 +422,12 @@ class CudnnOp : public PlannedOp {
 
  private:
   void list(const GraphSpec& spec) {
-    const fe::error_t error =
+    fe::error_t error =
         graph_->create_execution_plans({fe::HeurMode_t::A, fe::HeurMode_t::B, fe::HeurMode_t::FALLBACK});
-    if (error.is_bad()) return;  // valid, and no engine takes it
+    if (error.is_bad()) {  // valid, and no engine takes it
+      refusal_ = refusal_of(error.get_message());
+      return;
+    }
     fe::EngineConfigList configurations = graph_->configurations();
     std::set<std::pair<std::string, std::string>> seen;
     for (std::int64_t i = 0; i < graph_->get_execution_plan_count(); ++i) {
@@ -402,6 +460,7 @@ class CudnnOp : public PlannedOp {
   bool deviceless_;
   std::shared_ptr<fe::DeviceProperties> properties_;
   std::unique_ptr<OpenGraph> graph_;
+  std::string refusal_;
   std::vector<PlanInfo> plans_;
   std::vector<std::int64_t> index_;  // in cudnn_frontend's list
   std::set<std::size_t> built_;

@@ -32,6 +32,7 @@ constexpr OpInfo infos[] = {
     {GraphOp::statistics, "statistics", 1, 2},
     {GraphOp::statistics_finalize, "statistics_finalize", 9, 6},
     {GraphOp::norm_training, "norm_training", 7, 5},
+    {GraphOp::norm_inference, "norm_inference", 5, 1},
     {GraphOp::norm_backward, "norm_backward", 5, 3},
     {GraphOp::row_norm_training, "row_norm_training", 4, 3},
     {GraphOp::row_norm_inference, "row_norm_inference", 4, 1},
@@ -80,8 +81,8 @@ void GraphSpec::output(const std::string& name, Dtype dtype, const GraphShape& s
 void GraphSpec::constant(const std::string& name, double value, Dtype dtype) {
   tensors_.push_back({name, GraphRole::constant, dtype, {1, 1, 1, 1}, value});
 }
-void GraphSpec::inner(const std::string& name, const GraphShape& shape) {
-  tensors_.push_back({name, GraphRole::inner, Dtype::f32, shape, 0});
+void GraphSpec::inner(const std::string& name, const GraphShape& shape, Dtype dtype) {
+  tensors_.push_back({name, GraphRole::inner, dtype, shape, 0});
 }
 
 void GraphSpec::pointwise(GraphOp op, std::initializer_list<std::string> inputs, const std::string& output) {

@@ -6,8 +6,8 @@
 //   g.pointwise(GraphOp::add, {"t", "b"}, "u");  g.pointwise(GraphOp::relu, {"u"}, "y");
 //   g.output("y", Dtype::bf16, {n, k, p, q});
 //
-// What is neither input nor output never reaches memory. All arithmetic is in f32. Its text() says all of it, so it is
-// the key of the plan cache.
+// What is neither input nor output never reaches memory. All arithmetic is in f32, and so is what nodes hand on, unless
+// inner() says otherwise. Its text() says all of it, so it is the key of the plan cache.
 #pragma once
 
 #include <array>
@@ -40,6 +40,7 @@ enum class GraphOp : std::uint8_t {
                         //   -> equivalent scale, equivalent bias, mean, invstd, next_mean, next_var
   norm_training,        // x, scale, bias, running_mean, running_var, eps, momentum
                         //   -> y, mean, invstd, next_mean, next_var
+  norm_inference,       // x, mean, invstd, scale, bias -> y
   norm_backward,        // dy, x, scale, mean, invstd -> dx, dscale, dbias
   row_norm_training,    // x, scale, bias, eps -> y, mean, invstd of each row
   row_norm_inference,   // x, scale, bias, eps -> y
@@ -93,8 +94,8 @@ class GraphSpec {
   void output(const std::string& name, Dtype dtype, const GraphShape& shape);
   /// One number, known when the graph is built: f32, or i64 for a count.
   void constant(const std::string& name, double value, Dtype dtype = Dtype::f32);
-  /// A result that only other nodes read, of a shape that its node does not imply.
-  void inner(const std::string& name, const GraphShape& shape);
+  /// A result that only other nodes read, of a shape or dtype that its node does not imply.
+  void inner(const std::string& name, const GraphShape& shape, Dtype dtype = Dtype::f32);
 
   void pointwise(GraphOp op, std::initializer_list<std::string> inputs, const std::string& output);
   void windowed(GraphOp op, std::initializer_list<std::string> inputs, const std::string& output,

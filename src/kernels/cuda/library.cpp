@@ -24,6 +24,7 @@ namespace {
 struct State {
   Source* source = nullptr;
   std::uint64_t generation = 1;
+  std::uint64_t choices = 0;
   TimePlan timer;
   std::optional<PlanFile> file;
 };
@@ -144,6 +145,8 @@ Source& build_source();  // library_cuda.cpp, or library_none.cpp
 
 Source& source() { return state().source != nullptr ? *state().source : build_source(); }
 
+std::uint64_t choice_generation() { return state().generation + state().choices; }
+
 void keep_copy_rate(double bytes_per_s) {
   if (!source().why_unusable().empty()) return;
   file().set_copy_rate(bytes_per_s);
@@ -183,10 +186,21 @@ void Operation::plan() {
   try {
     planned_ = make_();
     entry_ = known_entry();
-    if (entry_.plans.empty()) failure_ = fmt::format("{}: the library has no plan for {}", op_, problem_);
+    if (entry_.plans.empty()) note_refusal();
   } catch (const Error& error) {
     failure_ = error.what();
   }
+}
+
+// For the ledger, too: a graph that no engine takes leaves no other trace.
+void Operation::note_refusal() {
+  const std::string words = planned_->refusal();
+  failure_ = fmt::format("{}: the library has no plan for {}{}", op_, problem_,
+                         words.empty() ? "" : fmt::format(" ({})", words));
+  if (words.empty() || words == entry_.refusal || !plan_limits().measure) return;
+  entry_.refusal = words;
+  file().put(entry_);
+  save(file());
 }
 
 PlanEntry Operation::known_entry() const {
@@ -258,6 +272,7 @@ void Operation::choose(std::span<void* const> tensors, Stream stream) {
   taken_ = chosen_plan(entry_, limits);
   if (!taken_ && !limits.measure) taken_ = first_that_builds();
   taken_under_ = limits;
+  ++state().choices;
   if (!taken_) {
     std::string why;
     for (const PlanRecord& p : entry_.plans) {
@@ -269,14 +284,23 @@ void Operation::choose(std::span<void* const> tensors, Stream stream) {
   planned_->build(*taken_);
 }
 
-void Operation::run(std::span<void* const> tensors, Stream stream) {
+void Operation::prepare(std::span<void* const> tensors, Stream stream) {
   plan();
   if (!failure_.empty()) fail(failure_);
   if (tensors.size() != ports_.size()) {
     fail(fmt::format("{}: got {} tensors, the plan needs {}", op_, tensors.size(), ports_.size()));
   }
-  const StreamScope scope(stream);  // the workspace goes back in the order of the plan's stream
   if (!taken_ || taken_under_ != plan_limits()) choose(tensors, stream);
+}
+
+std::optional<double> Operation::taken_us() const {
+  if (!taken_ || !entry_.plans[*taken_].time) return {};
+  return entry_.plans[*taken_].time->median_us;
+}
+
+void Operation::run(std::span<void* const> tensors, Stream stream) {
+  const StreamScope scope(stream);  // the workspace goes back in the order of the plan's stream
+  prepare(tensors, stream);
   const std::int64_t bytes = entry_.plans[*taken_].info.workspace;
   std::optional<Storage> workspace;
   if (bytes > 0) workspace.emplace(bytes, stream.device);
@@ -287,6 +311,31 @@ void Operation::run(std::initializer_list<View> tensors, Stream stream) {
   std::vector<void*> pointers;
   for (const View& view : tensors) pointers.push_back(view.data);
   run(pointers, stream);
+}
+
+Call call(Operation& operation, std::initializer_list<View> tensors) {
+  Call made{operation, {}};
+  for (const View& view : tensors) made.tensors.push_back(view.data);
+  return made;
+}
+
+bool is_faster(const Call& one, std::initializer_list<Call> several, Stream stream) {
+  if (!one.operation.is_supported()) return false;
+  const StreamScope scope(stream);
+  double others = 0;
+  try {
+    one.operation.prepare(one.tensors, stream);
+    for (const Call& c : several) {
+      c.operation.prepare(c.tensors, stream);
+      const std::optional<double> us = c.operation.taken_us();
+      if (!us) return false;
+      others += *us;
+    }
+  } catch (const Error&) {
+    return false;  // what is then run says why it cannot
+  }
+  const std::optional<double> us = one.operation.taken_us();
+  return us && *us < others;
 }
 
 }  // namespace fovea::library

@@ -45,6 +45,9 @@ void set_source(Source* source);
 using TimePlan = std::function<PlanTime(PlannedOp&, std::size_t)>;
 void set_timer(TimePlan timer);
 
+/// Counts the choices of plans that were made, and sources: while it stays, every operation that has run takes the same.
+std::uint64_t choice_generation();
+
 /// Whether the libraries' kernels take it: in f32 and bf16.
 template <class Problem>
 bool has_dtype(const Problem& p) {
@@ -69,10 +72,15 @@ class Operation {
   /// a graph capture does not allow: Error.
   void run(std::initializer_list<View> tensors, Stream stream);
   void run(std::span<void* const> tensors, Stream stream);
+  /// Takes a plan, which is measured where the cache does not know it, and runs nothing: what the outputs hold stays.
+  void prepare(std::span<void* const> tensors, Stream stream);
+  /// The measured median of the plan taken; none where none was taken, or where it was not measured.
+  std::optional<double> taken_us() const;
 
  private:
   void plan();                    // asks the library, once
   PlanEntry known_entry() const;  // its plans, with what the file knows of them
+  void note_refusal();
   void choose(std::span<void* const> tensors, Stream stream);
   void measure(std::span<void* const> tensors, Stream stream);
   std::optional<std::size_t> first_that_builds();
@@ -88,6 +96,17 @@ class Operation {
   PlanLimits taken_under_, supported_under_;
   std::uint64_t generation_ = 0;  // of the source
 };
+
+/// An operation, and what it is to run on.
+struct Call {
+  Operation& operation;
+  std::vector<void*> tensors;
+};
+Call call(Operation& operation, std::initializer_list<View> tensors);
+
+/// Whether one operation takes less time than several in its place, by their plans' own times, which are measured where
+/// they are not known. False where the one has no plan, or no time.
+bool is_faster(const Call& one, std::initializer_list<Call> several, Stream stream);
 
 /// The operations of a kernel, by what determines them, so that a call does not describe its graphs again.
 template <std::size_t N, class Value>

@@ -4,6 +4,10 @@
 #include <dlfcn.h>
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cstdlib>
+#include <vector>
+
 namespace fovea {
 
 void* load_library(LibraryAnswer& answer, const std::string& folder) {
@@ -15,6 +19,23 @@ void* load_library(LibraryAnswer& answer, const std::string& folder) {
   }
   answer.loaded = handle != nullptr;
   return handle;
+}
+
+std::string refusal_of(const std::string& message) {
+  const std::string engine = "\"engineId\":", reason = "Reason: ";
+  std::vector<std::string> found;
+  for (std::size_t at = message.find(engine); at != std::string::npos;) {
+    const std::size_t next = message.find(engine, at + 1), from = message.find(reason, at);
+    const int number = std::atoi(message.c_str() + at + engine.size());
+    at = next;
+    if (number < 0 || from >= next) continue;  // a place holder of its heuristics, or nothing said
+    const std::size_t begin = from + reason.size();
+    std::string one =
+        fmt::format("eng{}: {}", number, message.substr(begin, message.find('\n', begin) - begin));
+    if (std::find(found.begin(), found.end(), one) == found.end()) found.push_back(std::move(one));
+  }
+  std::sort(found.begin(), found.end());
+  return found.empty() ? message.substr(0, message.find('\n')) : fmt::format("{}", fmt::join(found, "; "));
 }
 
 std::string version_text(int version) {

@@ -21,6 +21,11 @@ void* load_library(LibraryAnswer& answer, const std::string& folder);
 /// Empty where the library can be used, else one sentence.
 std::string sentence_of(const LibraryAnswer& answer);
 
+/// Why no engine takes a graph, from cuDNN's own message, a stack of warnings for each engine configuration that it tried:
+/// "eng2: getDataType() != CUDNN_DATA_HALF; eng3: ...": the innermost reason of each engine, each once. The whole message's
+/// first line where it is of another form.
+std::string refusal_of(const std::string& message);
+
 /// "9.8.0"
 std::string version_text(int version);
 

@@ -89,6 +89,7 @@ PlanEntry entry_from(const json& value, std::size_t index, const std::string& pa
   entry.problem = o.text("problem");
   entry.flops = o.number("flops");
   entry.bytes = o.number("bytes");
+  entry.refusal = o.text_or("refusal", "");
   std::set<std::pair<std::string, std::string>> seen;
   for (const json& plan : o.array("plans")) {
     entry.plans.push_back(plan_from(plan, fmt::format("plan {} of {}", entry.plans.size(), where), path));
@@ -121,6 +122,7 @@ std::string json_of(const PlanFile& file) {
     for (const PlanRecord& plan : e.plans) plans.push_back(json_of_plan(plan));
     problems.push_back(
         {{"op", e.op}, {"problem", e.problem}, {"flops", e.flops}, {"bytes", e.bytes}, {"plans", plans}});
+    if (!e.refusal.empty()) problems.back()["refusal"] = e.refusal;
   }
   ordered_json whole{{"format", format_name},
                      {"version", format_version},
@@ -207,6 +209,7 @@ PlanEntry with_plans(PlanEntry entry, std::span<const PlanInfo> offered) {
                        entry.op, plan_name(pinned->info)));
     }
   }
+  if (!now.empty()) entry.refusal.clear();
   entry.plans = std::move(now);
   return entry;
 }

@@ -40,6 +40,7 @@ struct PlanEntry {
   std::string problem;  // canonical text of all that determines the work
   double flops = 0, bytes = 0;
   std::vector<PlanRecord> plans;
+  std::string refusal = {};  // where there is no plan: why, in the library's words
   bool operator==(const PlanEntry&) const = default;
 };
 

@@ -30,6 +30,8 @@ class PlannedOp {
   virtual ~PlannedOp() = default;
   /// In the library's own order of preference; none where it cannot compute this.
   virtual std::span<const PlanInfo> plans() const = 0;
+  /// Why there are none, in the library's words; empty where it does not say.
+  virtual std::string refusal() const { return ""; }
   /// Makes a plan ready to run, which may compile; throws Error where it cannot be.
   virtual void build(std::size_t plan) = 0;
   /// Queues a plan that was built. `tensors` are the ports of what was asked for, in their order.

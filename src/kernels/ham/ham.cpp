@@ -61,6 +61,7 @@ constexpr Kernel forward_kernels[] = {
     FOVEA_CUDA_ROW("two_pass", ham_forward_two_pass, supports_ham_two_pass),
 #if FOVEA_CUDNN
     kernel<&ham_forward_composed_cudnn, &ham_forward_cudnn_supports>("composed", Backend::cudnn),
+    kernel<&ham_forward_composed_graph, &ham_forward_cudnn_supports>("composed_graph", Backend::cudnn),
 #endif
     kernel<&ham_forward_fused, &supports_f32<P>>("fused", Backend::cpu),
     kernel<&ham_forward_composed, &supports_f32_f64<P>>("composed", Backend::cpu),
@@ -73,6 +74,7 @@ constexpr Kernel backward_kernels[] = {
     FOVEA_CUDA_ROW("two_pass", ham_backward_two_pass, supports_ham_two_pass),
 #if FOVEA_CUDNN
     kernel<&ham_backward_composed_cudnn, &ham_backward_cudnn_supports>("composed", Backend::cudnn),
+    kernel<&ham_backward_composed_graph, &ham_backward_cudnn_supports>("composed_graph", Backend::cudnn),
 #endif
     kernel<&ham_backward_fused, &supports_f32<P>>("fused", Backend::cpu),
     kernel<&ham_backward_composed, &supports_f32_f64<P>>("composed", Backend::cpu),

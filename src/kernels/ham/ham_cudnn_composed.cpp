@@ -6,11 +6,12 @@
 //   backward  q = du x (3T), of which ds is the sum over channels (T) and dwgt over pixels (T); the sum of x ds (T);
 //             dx in one pass (3T):                                                                         9T
 //
-// A value for each pixel and one for each channel of an image meet only in three dimensions (matrices()). No engine is
-// expected to sum there or over the pixels of each image (not read on a device), so q passes through memory, and the means
-// are its pooling.
+// A value for each pixel and one for each channel of an image meet only in three dimensions (matrices()). No engine of cuDNN
+// 9.19 sums there, or over the pixels of each image, or goes on after a sum (tests/cudnn_test.cpp asks it), so q passes
+// through memory, and the means are its pooling.
 #include "kernels/cpu/buffer.hpp"
 #include "kernels/cuda/common_graphs.hpp"
+#include "kernels/cuda/graph_plan.hpp"
 #include "kernels/cuda/library.hpp"
 #include "kernels/ham/kernels.hpp"
 #include "kernels/linear/kernels.hpp"
@@ -144,8 +145,8 @@ GraphSpec spatial_bias_graph(const P& p) {
   return g;
 }
 
-// dx = dy r + du (s + wgt) + ds w + da / pixels. No engine is expected to multiply a value for each pixel with one for each
-// channel unless one of them is of the image's size: so w is first added to zeros made of x.
+// dx = dy r + du (s + wgt) + ds w + da / pixels. No engine multiplies a value for each pixel with one for each channel unless
+// one of them is of the image's size: so w is first added to zeros made of x.
 GraphSpec data_graph(const P& p) {
   GraphSpec g(ham_backward.name, {});
   const char* du = gate_gradient(g, p);
@@ -271,6 +272,15 @@ void ham_backward_composed_cudnn(const P& p, Ports t, Stream stream) {
   run_layer(&linear_backward_weights_cublas, squeeze, {a, dz.view, t[12], t[13]}, stream);
   run_layer(&linear_backward_data_cublas, squeeze, {dz.view, t[3], da.view}, stream);
   o.data.run({x, dy, s, wgt, ds.view, t[2], da.view, dx}, stream);
+}
+
+void ham_forward_composed_graph(const P& p, Ports t, Stream stream) {
+  run_as_graph(ham_forward.name, key_of(p), t, stream,
+               [&](Stream s) { ham_forward_composed_cudnn(p, t, s); });
+}
+void ham_backward_composed_graph(const P& p, Ports t, Stream stream) {
+  run_as_graph(ham_backward.name, key_of(p), t, stream,
+               [&](Stream s) { ham_backward_composed_cudnn(p, t, s); });
 }
 
 }  // namespace fovea

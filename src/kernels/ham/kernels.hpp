@@ -66,6 +66,8 @@ bool ham_forward_cudnn_supports(const HamProblem&);
 void ham_forward_composed_cudnn(const HamProblem&, Ports, Stream);
 bool ham_backward_cudnn_supports(const HamProblem&);
 void ham_backward_composed_cudnn(const HamProblem&, Ports, Stream);
+void ham_forward_composed_graph(const HamProblem&, Ports, Stream);
+void ham_backward_composed_graph(const HamProblem&, Ports, Stream);
 
 // Hand-written CUDA (*.cu), compiled for the host executor and for a device.
 FOVEA_IN_BOTH_WORLDS(                                              //

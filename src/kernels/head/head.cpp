@@ -69,6 +69,7 @@ constexpr Kernel forward_kernels[] = {
     FOVEA_CUDA_ROW("fused", head_forward_fused, supports_head_fused),
 #if FOVEA_CUDNN
     kernel<&head_forward_composed_cudnn, &head_forward_cudnn_supports>("composed", Backend::cudnn),
+    kernel<&head_forward_composed_graph, &head_forward_cudnn_supports>("composed_graph", Backend::cudnn),
 #endif
     kernel<&head_forward_composed, &supports_f32_f64<P>>("composed", Backend::cpu),
     kernel<&head_forward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
@@ -78,6 +79,7 @@ constexpr Kernel backward_kernels[] = {
     FOVEA_CUDA_ROW("fused", head_backward_fused, supports_head_fused),
 #if FOVEA_CUDNN
     kernel<&head_backward_composed_cudnn, &head_backward_cudnn_supports>("composed", Backend::cudnn),
+    kernel<&head_backward_composed_graph, &head_backward_cudnn_supports>("composed_graph", Backend::cudnn),
 #endif
     kernel<&head_backward_composed, &supports_f32_f64<P>>("composed", Backend::cpu),
     kernel<&head_backward_reference, &supports_f32_f64<P>>("reference", Backend::reference),

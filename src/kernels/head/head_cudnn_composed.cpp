@@ -4,6 +4,7 @@
 
 #include "kernels/cpu/buffer.hpp"
 #include "kernels/cuda/common_graphs.hpp"
+#include "kernels/cuda/graph_plan.hpp"
 #include "kernels/cuda/library.hpp"
 #include "kernels/head/kernels.hpp"
 #include "kernels/linear/kernels.hpp"
@@ -46,11 +47,14 @@ struct Operations {
   library::Operation m_mean, r_mean, add, relu, m_spread, r_spread;
 };
 
+using Table = library::Table<9, Operations>;
+Table::Key key_of(const P& p) {
+  return {static_cast<std::int64_t>(p.dtype), p.n, p.c, p.m_h, p.m_w, p.r_h, p.r_w, p.hidden, p.classes};
+}
+
 Operations& operations(const P& p) {
-  static library::Table<9, Operations> table;
-  return table.get(
-      {static_cast<std::int64_t>(p.dtype), p.n, p.c, p.m_h, p.m_w, p.r_h, p.r_w, p.hidden, p.classes},
-      [&] { return std::make_unique<Operations>(p); });
+  static Table table;
+  return table.get(key_of(p), [&] { return std::make_unique<Operations>(p); });
 }
 
 LinearProblem layer(const P& p, std::int64_t in, std::int64_t out, bool relu = false) {
@@ -112,6 +116,15 @@ void head_backward_composed_cudnn(const P& p, Ports t, Stream stream) {
   if (!dr) return;
   run(&linear_backward_data_cublas, shortcut, {df.view, t[1], dpooled.view}, stream);
   o.r_spread.run({dpooled.view, dr}, stream);
+}
+
+void head_forward_composed_graph(const P& p, Ports t, Stream stream) {
+  run_as_graph(head_forward.name, key_of(p), t, stream,
+               [&](Stream s) { head_forward_composed_cudnn(p, t, s); });
+}
+void head_backward_composed_graph(const P& p, Ports t, Stream stream) {
+  run_as_graph(head_backward.name, key_of(p), t, stream,
+               [&](Stream s) { head_backward_composed_cudnn(p, t, s); });
 }
 
 }  // namespace fovea

@@ -15,6 +15,8 @@ bool head_forward_cudnn_supports(const HeadProblem&);
 void head_forward_composed_cudnn(const HeadProblem&, Ports, Stream);
 bool head_backward_cudnn_supports(const HeadProblem&);
 void head_backward_composed_cudnn(const HeadProblem&, Ports, Stream);
+void head_forward_composed_graph(const HeadProblem&, Ports, Stream);
+void head_backward_composed_graph(const HeadProblem&, Ports, Stream);
 
 // Hand-written CUDA (*.cu), compiled for the host executor and for a device.
 FOVEA_IN_BOTH_WORLDS(                                             //

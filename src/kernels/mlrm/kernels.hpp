@@ -46,12 +46,18 @@ void mlrm_backward_inference_composed(const MlrmProblem&, Ports, Stream);
 
 bool mlrm_forward_training_cudnn_supports(const MlrmProblem&);
 void mlrm_forward_training_composed_cudnn(const MlrmProblem&, Ports, Stream);
+bool mlrm_forward_training_statistics_supports(const MlrmProblem&);
+void mlrm_forward_training_statistics_cudnn(const MlrmProblem&, Ports, Stream);
 bool mlrm_forward_inference_cudnn_supports(const MlrmProblem&);
 void mlrm_forward_inference_composed_cudnn(const MlrmProblem&, Ports, Stream);
 bool mlrm_backward_cudnn_supports(const MlrmProblem&);
 void mlrm_backward_composed_cudnn(const MlrmProblem&, Ports, Stream);
 bool mlrm_backward_inference_cudnn_supports(const MlrmProblem&);
 void mlrm_backward_inference_composed_cudnn(const MlrmProblem&, Ports, Stream);
+void mlrm_forward_training_composed_graph(const MlrmProblem&, Ports, Stream);
+void mlrm_forward_inference_composed_graph(const MlrmProblem&, Ports, Stream);
+void mlrm_backward_composed_graph(const MlrmProblem&, Ports, Stream);
+void mlrm_backward_inference_composed_graph(const MlrmProblem&, Ports, Stream);
 
 FOVEA_IN_BOTH_WORLDS(                                                       //
     bool supports_mlrm_grouped(const MlrmProblem&);                         //

@@ -130,6 +130,10 @@ constexpr Kernel forward_training_kernels[] = {
 #if FOVEA_CUDNN
     kernel<&mlrm_forward_training_composed_cudnn, &mlrm_forward_training_cudnn_supports>("composed",
                                                                                          Backend::cudnn),
+    kernel<&mlrm_forward_training_composed_graph, &mlrm_forward_training_cudnn_supports>("composed_graph",
+                                                                                         Backend::cudnn),
+    kernel<&mlrm_forward_training_statistics_cudnn, &mlrm_forward_training_statistics_supports>(
+        "statistics", Backend::cudnn),
 #endif
     kernel<&mlrm_forward_training_composed, &supports_f32_f64<P>>("composed", Backend::cpu),
     kernel<&mlrm_forward_training_reference, &supports_f32_f64<P>>("reference", Backend::reference),
@@ -139,6 +143,8 @@ constexpr Kernel forward_inference_kernels[] = {
     FOVEA_CUDA_ROW("fused", mlrm_forward_inference_fused, supports_mlrm_grouped),
 #if FOVEA_CUDNN
     kernel<&mlrm_forward_inference_composed_cudnn, &mlrm_forward_inference_cudnn_supports>("composed",
+                                                                                           Backend::cudnn),
+    kernel<&mlrm_forward_inference_composed_graph, &mlrm_forward_inference_cudnn_supports>("composed_graph",
                                                                                            Backend::cudnn),
 #endif
     kernel<&mlrm_forward_inference_composed, &supports_f32_f64<P>>("composed", Backend::cpu),
@@ -150,6 +156,7 @@ constexpr Kernel backward_kernels[] = {
     FOVEA_CUDA_ROW("grouped", mlrm_backward_grouped, supports_mlrm_grouped),
 #if FOVEA_CUDNN
     kernel<&mlrm_backward_composed_cudnn, &mlrm_backward_cudnn_supports>("composed", Backend::cudnn),
+    kernel<&mlrm_backward_composed_graph, &mlrm_backward_cudnn_supports>("composed_graph", Backend::cudnn),
 #endif
     kernel<&mlrm_backward_composed, &supports_f32_f64<P>>("composed", Backend::cpu),
     kernel<&mlrm_backward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
@@ -159,6 +166,8 @@ constexpr Kernel backward_inference_kernels[] = {
     FOVEA_CUDA_ROW("grouped", mlrm_backward_inference_grouped, supports_mlrm_grouped),
 #if FOVEA_CUDNN
     kernel<&mlrm_backward_inference_composed_cudnn, &mlrm_backward_inference_cudnn_supports>("composed",
+                                                                                             Backend::cudnn),
+    kernel<&mlrm_backward_inference_composed_graph, &mlrm_backward_inference_cudnn_supports>("composed_graph",
                                                                                              Backend::cudnn),
 #endif
     kernel<&mlrm_backward_inference_composed, &supports_f32_f64<P>>("composed", Backend::cpu),

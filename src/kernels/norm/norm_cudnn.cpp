@@ -1,7 +1,7 @@
 // batch_norm by cuDNN's graph API, in f32 and bf16. Training is its normalisation with the ReLU behind it; inference is
-// one pass of its pointwise engine. Backward: its own without a ReLU; with one, whose mask is computed again from x, its
-// engines are documented without such a prologue, so it is a pass of two sums and a pass that writes dx, as for constant
-// statistics.
+// one pass of its pointwise engine. Backward: its own without a ReLU. With one, whose mask is computed again from x, it is
+// either its own behind the mask, which its engines take where z comes from its own normalisation, or a pass of two sums and
+// a pass that writes dx, as for constant statistics: whichever took less time.
 #include <bit>
 
 #include "kernels/cuda/library.hpp"
@@ -64,6 +64,21 @@ GraphSpec backward_graph(const P& p) {
   g.input("x", p.dtype, rows_of(p));
   inputs(g, p, {"gamma", "mean", "invstd"});
   g.node(GraphOp::norm_backward, {"dy", "x", "gamma", "mean", "invstd"}, {"dx", "dgamma", "dbeta"});
+  g.output("dx", p.dtype, rows_of(p));
+  outputs(g, p, {"dgamma", "dbeta"});
+  return g;
+}
+
+// What the mask lets through is dy or 0, so it loses nothing in dy's own type, in which the engines want it.
+GraphSpec masked_backward_graph(const P& p) {
+  GraphSpec g(batch_norm_backward.name, batch_norm_backward.cost(&p));
+  g.input("dy", p.dtype, rows_of(p));
+  g.input("x", p.dtype, rows_of(p));
+  inputs(g, p, {"gamma", "beta", "mean", "invstd"});
+  g.node(GraphOp::norm_inference, {"x", "mean", "invstd", "gamma", "beta"}, {"z"});
+  g.pointwise(GraphOp::relu_backward, {"dy", "z"}, "g");
+  g.inner("g", rows_of(p), p.dtype);
+  g.node(GraphOp::norm_backward, {"g", "x", "gamma", "mean", "invstd"}, {"dx", "dgamma", "dbeta"});
   g.output("dx", p.dtype, rows_of(p));
   outputs(g, p, {"dgamma", "dbeta"});
   return g;
@@ -140,6 +155,10 @@ library::Operation& backward(const P& p) {
   static Memo memo;
   return memo.get(key_of(p), [&] { return backward_graph(p); });
 }
+library::Operation& masked_backward(const P& p) {
+  static Memo memo;
+  return memo.get(key_of(p), [&] { return masked_backward_graph(p); });
+}
 library::Operation& sums(const P& p, bool constant) {
   static Memo memo;
   return memo.get(key_of(p, constant), [&] { return sums_graph(p, constant); });
@@ -154,6 +173,14 @@ void two_passes(const P& p, Ports t, bool constant, Stream stream) {
   sums(p, constant).run({t[0], t[1], t[2], t[3], t[4], t[5], t[7], t[8]}, stream);
   if (constant) return data(p, true).run({t[0], t[1], t[2], t[3], t[4], t[5], t[6]}, stream);
   data(p, false).run({t[0], t[1], t[2], t[3], t[4], t[5], t[7], t[8], t[6]}, stream);
+}
+
+bool masked_is_faster(const P& p, Ports t, Stream stream) {
+  using library::call;
+  return library::is_faster(call(masked_backward(p), {t[1], t[0], t[2], t[3], t[4], t[5], t[6], t[7], t[8]}),
+                            {call(sums(p, false), {t[0], t[1], t[2], t[3], t[4], t[5], t[7], t[8]}),
+                             call(data(p, false), {t[0], t[1], t[2], t[3], t[4], t[5], t[7], t[8], t[6]})},
+                            stream);
 }
 
 bool takes(const P& p) { return library::has_dtype(p) && !p.has_slices() && p.accumulate == 0; }
@@ -182,6 +209,8 @@ void batch_norm_forward_inference_cudnn(const P& p, Ports t, Stream stream) {
 }
 void batch_norm_backward_cudnn(const P& p, Ports t, Stream stream) {
   const bool in_place = t[6].data == t[1].data;  // which cuDNN's own does not promise
+  if (p.relu && !in_place && masked_is_faster(p, t, stream))
+    return masked_backward(p).run({t[1], t[0], t[2], t[3], t[4], t[5], t[6], t[7], t[8]}, stream);
   if (p.relu || in_place) return two_passes(p, t, false, stream);
   backward(p).run({t[1], t[0], t[2], t[4], t[5], t[6], t[7], t[8]}, stream);
 }

@@ -54,12 +54,18 @@ Cost cost(const P& p) {
 
 constexpr Kernel forward_kernels[] = {
     FOVEA_CUDA_ROW("columns", scale_residual_forward_columns, supports_scale_residual_columns),
+#if FOVEA_CUDNN
+    kernel<&scale_residual_forward_cudnn, &scale_residual_forward_cudnn_supports>("cudnn", Backend::cudnn),
+#endif
     kernel<&scale_residual_forward_cpu, &supports_f32_f64<P>>("cpu", Backend::cpu),
     kernel<&scale_residual_forward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
     FOVEA_SIMT_ROW("columns", scale_residual_forward_columns, supports_scale_residual_columns),
 };
 constexpr Kernel backward_kernels[] = {
     FOVEA_CUDA_ROW("columns", scale_residual_backward_columns, supports_scale_residual_columns),
+#if FOVEA_CUDNN
+    kernel<&scale_residual_backward_cudnn, &scale_residual_backward_cudnn_supports>("cudnn", Backend::cudnn),
+#endif
     kernel<&scale_residual_backward_cpu, &supports_f32_f64<P>>("cpu", Backend::cpu),
     kernel<&scale_residual_backward_reference, &supports_f32_f64<P>>("reference", Backend::reference),
     FOVEA_SIMT_ROW("columns", scale_residual_backward_columns, supports_scale_residual_columns),

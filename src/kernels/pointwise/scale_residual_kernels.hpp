@@ -15,6 +15,11 @@ void scale_residual_backward_reference(const ScaleResidualProblem&, Ports, Strea
 void scale_residual_forward_cpu(const ScaleResidualProblem&, Ports, Stream);
 void scale_residual_backward_cpu(const ScaleResidualProblem&, Ports, Stream);
 
+bool scale_residual_forward_cudnn_supports(const ScaleResidualProblem&);
+void scale_residual_forward_cudnn(const ScaleResidualProblem&, Ports, Stream);
+bool scale_residual_backward_cudnn_supports(const ScaleResidualProblem&);
+void scale_residual_backward_cudnn(const ScaleResidualProblem&, Ports, Stream);
+
 // Hand-written CUDA (*.cu), compiled for the host executor and for a device.
 FOVEA_IN_BOTH_WORLDS(                                                                 //
     bool supports_scale_residual_columns(const ScaleResidualProblem&);                //

@@ -106,7 +106,8 @@ constexpr PrimitiveOf<P> max_pool_primitive(const char* name, std::span<const Ke
 
 // oneDNN's maximum passes over NaN and turns a window of -inf into the lowest float, so it has no row here. Neither has
 // cuDNN: its indices are bytes of another meaning, its backward reads x and y in place of ours, and cudnn_frontend has no
-// node for the backward of any pooling.
+// node for the backward of any pooling. A row for inference alone, where nobody wants indices, cannot be told apart: whether
+// that port is there is no part of the problem.
 constexpr Kernel max_forward_kernels[] = {
     FOVEA_CUDA_ROW("vector", max_pool_forward_vector, supports_pool_vector),
     kernel<&max_pool_forward_cpu, &supports_f32_f64<P>>("cpu", Backend::cpu),

@@ -18,7 +18,7 @@ bool is_emulated();
 /// From the driver's stream-ordered pool, which keeps what is freed; null where it has no more.
 void* allocate(std::int64_t bytes, void* stream);
 void release(void* data, void* stream);
-/// Free memory counts what the pool holds for this process and does not use.
+/// Free memory counts what the pool and graphs hold for this process and do not use.
 void memory(std::int64_t& free_bytes, std::int64_t& total_bytes);
 
 /// Host memory that copies need not stage; null where there is none. Freed at once: the caller waits for what uses it.
@@ -47,10 +47,15 @@ void synchronize_event(void* event);
 float elapsed_ms(void* from, void* to);
 
 void begin_capture(void* stream);
-/// The work captured, ready to launch.
+/// The work captured (a cudaGraph_t), to be destroyed with destroy_captured().
 void* end_capture(void* stream);
 /// Ends a capture whose result nobody wants; never throws.
 void abandon_capture(void* stream) noexcept;
+void destroy_captured(void* captured);
+/// What was captured, ready to launch.
+void* instantiate(void* captured);
+/// Whether the driver takes what was captured for the work of `graph`.
+bool update_graph(void* graph, void* captured);
 void launch_graph(void* graph, void* stream);
 void destroy_graph(void* graph);
 

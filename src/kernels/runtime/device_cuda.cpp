@@ -31,6 +31,7 @@ static_assert(cuda_status::is_of_an_earlier_kernel(cudaErrorLaunchTimeout) &&
 cudaStream_t stream_of(void* handle) { return static_cast<cudaStream_t>(handle); }
 cudaEvent_t event_of(void* handle) { return static_cast<cudaEvent_t>(handle); }
 cudaGraphExec_t graph_of(void* handle) { return static_cast<cudaGraphExec_t>(handle); }
+cudaGraph_t captured_of(void* handle) { return static_cast<cudaGraph_t>(handle); }
 
 int attribute(cudaDeviceAttr which) {
   int value = 0;
@@ -66,6 +67,14 @@ bool is_capturing(void* stream) {
   cudaStreamCaptureStatus status{};
   FOVEA_CHECK_CUDA(cudaStreamIsCapturing(stream_of(stream), &status));
   return status != cudaStreamCaptureStatusNone;
+}
+
+// What other streams freed can be handed out only once their work is done, and the pool and the graphs that ran hold
+// pieces that do not fit.
+void give_back_unused() {
+  FOVEA_CHECK_CUDA(cudaDeviceSynchronize());
+  FOVEA_CHECK_CUDA(cudaMemPoolTrimTo(pool(), 0));
+  FOVEA_CHECK_CUDA(cudaDeviceGraphMemTrim(0));
 }
 
 }  // namespace
@@ -107,13 +116,10 @@ DeviceInfo info() {
   return info;
 }
 
-// What other streams freed can be handed out only once their work is done: so before giving up, wait and let
-// the pool return what it holds in pieces that do not fit.
 void* allocate(std::int64_t bytes, void* stream) {
   if (void* data = try_to_allocate(bytes, stream)) return data;
   if (is_capturing(stream)) return nullptr;
-  FOVEA_CHECK_CUDA(cudaDeviceSynchronize());
-  FOVEA_CHECK_CUDA(cudaMemPoolTrimTo(pool(), 0));
+  give_back_unused();
   return try_to_allocate(bytes, stream);
 }
 
@@ -125,7 +131,10 @@ void memory(std::int64_t& free_bytes, std::int64_t& total_bytes) {
   std::uint64_t reserved = 0, used = 0;
   FOVEA_CHECK_CUDA(cudaMemPoolGetAttribute(pool(), cudaMemPoolAttrReservedMemCurrent, &reserved));
   FOVEA_CHECK_CUDA(cudaMemPoolGetAttribute(pool(), cudaMemPoolAttrUsedMemCurrent, &used));
-  free_bytes = static_cast<std::int64_t>(free_now + (reserved - used));
+  std::uint64_t graphs_reserved = 0, graphs_used = 0;
+  FOVEA_CHECK_CUDA(cudaDeviceGetGraphMemAttribute(0, cudaGraphMemAttrReservedMemCurrent, &graphs_reserved));
+  FOVEA_CHECK_CUDA(cudaDeviceGetGraphMemAttribute(0, cudaGraphMemAttrUsedMemCurrent, &graphs_used));
+  free_bytes = static_cast<std::int64_t>(free_now + (reserved - used) + (graphs_reserved - graphs_used));
   total_bytes = static_cast<std::int64_t>(total);
 }
 
@@ -188,11 +197,7 @@ void begin_capture(void* stream) {
 void* end_capture(void* stream) {
   cudaGraph_t graph = nullptr;
   FOVEA_CHECK_CUDA(cudaStreamEndCapture(stream_of(stream), &graph));
-  cudaGraphExec_t ready = nullptr;
-  const cudaError_t status = cudaGraphInstantiate(&ready, graph, 0);
-  FOVEA_CHECK_CUDA(cudaGraphDestroy(graph));
-  check_cuda(status, "cudaGraphInstantiate", __FILE__, __LINE__);
-  return ready;
+  return graph;
 }
 
 void abandon_capture(void* stream) noexcept {
@@ -203,8 +208,34 @@ void abandon_capture(void* stream) noexcept {
   (void)cudaGetLastError();  // the error that made the capture worthless is on its way already
 }
 
+void destroy_captured(void* captured) { FOVEA_CHECK_CUDA(cudaGraphDestroy(captured_of(captured))); }
+
+void* instantiate(void* captured) {
+  cudaGraphExec_t ready = nullptr;
+  FOVEA_CHECK_CUDA(cudaGraphInstantiate(&ready, captured_of(captured), 0));
+  return ready;
+}
+
+bool update_graph(void* graph, void* captured) {
+  cudaGraphExecUpdateResultInfo info{};
+  const cudaError_t status = cudaGraphExecUpdate(graph_of(graph), captured_of(captured), &info);
+  if (status == cudaErrorGraphExecUpdateFailure || status == cudaErrorNotSupported) {
+    (void)cudaGetLastError();
+    return false;
+  }
+  check_cuda(status, "cudaGraphExecUpdate", __FILE__, __LINE__);
+  return true;
+}
+
+// Its memory nodes are given memory only now.
 void launch_graph(void* graph, void* stream) {
-  FOVEA_CHECK_CUDA(cudaGraphLaunch(graph_of(graph), stream_of(stream)));
+  cudaError_t status = cudaGraphLaunch(graph_of(graph), stream_of(stream));
+  if (status == cudaErrorMemoryAllocation && !is_capturing(stream)) {
+    (void)cudaGetLastError();
+    give_back_unused();
+    status = cudaGraphLaunch(graph_of(graph), stream_of(stream));
+  }
+  check_cuda(status, "cudaGraphLaunch", __FILE__, __LINE__);
 }
 void destroy_graph(void* graph) { FOVEA_CHECK_CUDA(cudaGraphExecDestroy(graph_of(graph))); }
 

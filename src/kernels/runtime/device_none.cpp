@@ -111,6 +111,9 @@ float elapsed_ms(void* from, void* to) {
 void begin_capture(void*) { fail("the emulated device captures nothing"); }
 void* end_capture(void*) { fail("the emulated device captures nothing"); }
 void abandon_capture(void*) noexcept {}
+void destroy_captured(void*) {}
+void* instantiate(void*) { fail("the emulated device captures nothing"); }
+bool update_graph(void*, void*) { fail("the emulated device captures nothing"); }
 void launch_graph(void*, void*) { fail("the emulated device captures nothing"); }
 void destroy_graph(void*) {}
 void check_launch() { need_device(); }

@@ -11,6 +11,7 @@
 #include "kernels/runtime/device_api.hpp"
 #include "kernels/runtime/device_pool.hpp"
 #include "kernels/runtime/error.hpp"
+#include "kernels/runtime/graph_api.hpp"
 
 namespace fovea {
 namespace {
@@ -112,32 +113,24 @@ Graph::Graph(Device device, const std::function<void()>& work) : device_(device)
   if (debug()) {
     fail("debug mode looks at the results of every kernel, and a graph capture has none; capture without it");
   }
-  const OwnedStream stream(device);
-  const StreamScope scope(stream.get());
   synchronize(device);  // what the work reads is there, since a capture cannot wait for other streams
-  device_pool::begin_capture();
+  GraphApi& graphs = device_graphs();
+  void* const captured = graphs.capture([&](Stream) { work(); });
   try {
-    device_api::begin_capture(stream.get().handle);
-    work();
+    handle_ = graphs.instantiate(captured);
   } catch (...) {
-    device_api::abandon_capture(stream.get().handle);
-    device_pool::end_capture();
+    graphs.destroy_graph(captured);
     throw;
   }
-  handle_ = device_api::end_capture(stream.get().handle);
-  if (const std::size_t kept = device_pool::end_capture(); kept > 0) {
-    quietly([&] { device_api::destroy_graph(handle_); });
-    fail(fmt::format(
-        "{} blocks of memory made inside a graph capture outlive it; make them before the capture", kept));
-  }
+  graphs.destroy_graph(captured);
 }
 
 Graph::~Graph() {
-  if (handle_ != nullptr) quietly([&] { device_api::destroy_graph(handle_); });
+  if (handle_ != nullptr) device_graphs().destroy(handle_);
 }
 
 void Graph::replay(Stream stream) const {
-  if (handle_ != nullptr) return device_api::launch_graph(handle_, stream.handle);
+  if (handle_ != nullptr) return device_graphs().launch(handle_, stream);
   const StreamScope scope(stream);
   work_();
 }

@@ -24,6 +24,10 @@ struct TimingOptions {
 /// `run(i)` queues the i-th copy on the current stream of the device; i lets it rotate its buffers.
 Timing time_runs(Device device, const std::function<void(int)>& run, const TimingOptions& options = {});
 
+/// The same without a graph, for work that launches one itself: `copies` calls between two events. Where the device is
+/// done before the host has called again, the host's time is in it.
+Timing time_launches(Device device, const std::function<void(int)>& run, const TimingOptions& options = {});
+
 /// Bytes per second of the best of several device-to-device (or host) copies of `bytes`, read + write.
 double copy_ceiling(Device device, std::size_t bytes);
 
