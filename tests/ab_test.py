@@ -103,7 +103,7 @@ class AbTest(unittest.TestCase):
             self.check_row(row)
             self.assertIsNone(row["passed_at"], row)
         backward = [row for row in result["rows"] if row["op"] == "ham.backward"]
-        self.assertEqual(sum(row["runs"] for row in backward) % steps, 0, "as many in every step")
+        self.assertGreaterEqual(sum(row["runs"] for row in backward), steps, "every step; the report's maps go backward, too")
         self.assertTrue(all(row["ulp"] > 0 and row["second"] == "composed" for row in backward), backward)
         self.assertIn("a/b: ", done.stderr)
         self.assertIn("fused, composed", done.stderr)
