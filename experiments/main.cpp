@@ -33,6 +33,7 @@ constexpr std::array commands{
     Command{"probe", "one forward and backward on given arrays", &command_probe},
     Command{"gradcheck", "gradients against central differences, in fp64", &command_gradcheck},
     Command{"kernels", "every primitive, its kernels, and which one runs", &command_kernels},
+    Command{"bench", "records of times: show one, compare two", &command_bench},
     Command{"plan", "the memory of a step before it is run, and the largest batch that fits", &command_plan},
 };
 
