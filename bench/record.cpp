@@ -67,8 +67,8 @@ BenchRow row_of(const strict_json::Object& o, const std::string& path) {
   for (const auto& [name, value] :
        {std::pair("again_us", &r.again_us), std::pair("copies", &r.copies), std::pair("replays", &r.replays),
         std::pair("floor_us", &r.floor_us), std::pair("bytes", &r.bytes), std::pair("flops", &r.flops),
-        std::pair("exact_flops", &r.exact_flops), std::pair("error", &r.error),
-        std::pair("ratio", &r.ratio)}) {
+        std::pair("exact_flops", &r.exact_flops), std::pair("error", &r.error), std::pair("ratio", &r.ratio),
+        std::pair("ratio_p10", &r.ratio_p10), std::pair("ratio_p90", &r.ratio_p90)}) {
     if (o.has(name)) *value = o.number(name);
   }
   r.baseline = o.text_or("baseline", "");
@@ -103,6 +103,10 @@ Json json_of(const BenchRow& r) {
   if (!r.baseline.empty()) {
     json["baseline"] = r.baseline;
     json["ratio"] = r.ratio;
+  }
+  if (r.ratio_p90 > 0) {
+    json["ratio_p10"] = r.ratio_p10;
+    json["ratio_p90"] = r.ratio_p90;
   }
   return json;
 }

@@ -31,6 +31,8 @@ struct BenchRow {
   std::string baseline;                                                   // a kernel of this run, or empty
   double ratio = 0;  // this one's median over the baseline's
 
+  double ratio_p10 = 0, ratio_p90 = 0;  // where times were taken in pairs
+
   std::string key() const;  // "ham.forward fused N8_256@56 f32 cold graph"
   /// How far two times of the same thing may lie apart, as a share of the median: half of what lies between the percentiles,
   /// though no more than three times what lies below the median (a tail of interruptions does not move it); or what the

@@ -38,6 +38,13 @@ std::string kernel_text(const BenchRow& row) {
   return row.ran.empty() ? row.kernel : row.kernel + ": " + row.ran;
 }
 
+std::string ratio_text(const BenchRow& r) {
+  if (r.baseline.empty()) return "";
+  const std::string spread =
+      r.ratio_p90 > 0 ? fmt::format(" [{:.2f}, {:.2f}]", r.ratio_p10, r.ratio_p90) : "";
+  return fmt::format("{:.2f}x{} {}", r.ratio, spread, r.baseline);
+}
+
 std::string shown(const BenchRecord& record) {
   std::string text;
   for (const auto& [name, value] : record.stamp) {
@@ -60,7 +67,7 @@ std::string shown(const BenchRecord& record) {
     table.rows.push_back({r.op, kernel_text(r), r.shape, r.dtype, r.state, r.timed, time_text(r.median_us),
                           time_text(r.p10_us), time_text(r.p90_us), fmt::format("{:.1f} %", 100 * r.noise()),
                           r.floor_us > 0 ? fmt::format("{:.1f} %", 100 * r.floor_us / r.median_us) : "",
-                          r.baseline.empty() ? "" : fmt::format("{:.2f}x {}", r.ratio, r.baseline)});
+                          ratio_text(r)});
   }
   return text + "\n" + terminal_table(table);
 }
