@@ -41,24 +41,26 @@ void emulate_device(const RunConfig& config) {
     fail(fmt::format("{}; a build without CUDA (script/build) plans for a device without one", why_not));
 }
 
-/// At the end of a run its checkpoint is read whole, beside the optimizer's state, and put into our layout tensor by tensor:
-/// no more than this. Only very small images on a model of many weights leave a step below it.
-std::int64_t checkpoint_bytes(const MemoryReplay& replay) {
-  std::int64_t parameters = 0, optimizer = 0, largest = 0;
+/// At the end of a run its checkpoint is read whole, beside the weights, and put into our layout tensor by tensor: no more than
+/// this. Only an optimizer without state leaves a step of small images below it.
+std::int64_t checkpoint_bytes(const MemoryReplay& replay, const RunConfig& config,
+                              const PlanOptions& options) {
+  if (options.inference || config.device != "cpu") return 0;  // a device's run reads it on the host
+  std::int64_t parameters = 0, largest = 0;
   for (std::size_t i = 0; i < replay.tensors.size(); ++i) {
     const LoggedTensor& t = replay.tensors[i];
-    if (replay.from[i] > 0) continue;
-    (t.kind == MemoryKind::optimizer ? optimizer : parameters) += t.bytes;
-    if (t.kind == MemoryKind::parameters) largest = std::max(largest, t.bytes);
+    if (replay.from[i] > 0 || t.kind != MemoryKind::parameters) continue;
+    parameters += t.bytes;
+    largest = std::max(largest, t.bytes);
   }
-  return 2 * parameters + optimizer + largest + replay.workspace;
+  return 2 * parameters + largest + replay.workspace;
 }
 
 std::vector<std::string> notes_of(const RunConfig& config, const PlanOptions& options,
                                   const MemoryReplay& replay, bool emulated) {
   std::vector<std::string> notes;
   if (config.device == "cpu") {
-    const std::int64_t checkpoint = options.inference ? 0 : checkpoint_bytes(replay);
+    const std::int64_t checkpoint = checkpoint_bytes(replay, config, options);
     if (checkpoint > replay.peak) {
       notes.push_back(
           fmt::format("reading the checkpoint at the end of a run may take more than a step: up to {}",
@@ -173,6 +175,7 @@ Json json_of(const MemoryPlan& plan, const MemoryReplay& replay, const RunConfig
             {"width", config.width},
             {"peak_bytes", replay.peak},
             {"peak_bytes_of_one_more", plan.peak(config.batch + 1)},
+            {"checkpoint_bytes", checkpoint_bytes(replay, config, options)},
             {"peak_phase", name_of(replay.phases[replay.peak_at])},
             {"kinds", kinds},
             {"workspace_by", replay.workspace_by},
