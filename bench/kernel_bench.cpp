@@ -1,14 +1,24 @@
-// kernel_bench: every kernel of every primitive at the shapes of docs/performance.md, against its floor.
+// kernel_bench: every kernel of every primitive, against its floor and beside the baseline kernel, on Google Benchmark.
 //
-//   kernel_bench [--device cpu|cuda] [--only TEXT] [--kernel NAME] [--small] [--tflops N] [--tflops-f32 N] [--json FILE]
-//                [--dtype bf16|f32] [--record] [--plans] [--tf32] [--nondeterministic] [--workspace-limit SIZE]
+//   kernel_bench [--device cpu|cuda] [--only TEXT] [--kernel NAME] [--small | --cases] [--tflops N] [--tflops-f32 N]
+//                [--json FILE] [--dtype bf16|f32] [--chosen] [--force OP=NAME] [--record] [--plans] [--tf32]
+//                [--nondeterministic] [--workspace-limit SIZE] [--benchmark_filter=REGEX and Google Benchmark's other flags]
+//
+// At the shapes of docs/performance.md (shapes.hpp), --small at small ones, or --cases at all those that the tests have.
+// Names are OP/KERNEL/SHAPE/DTYPE/STATE/TIMED, and with /again at the end the second time.
 //
 // Correct first: each kernel's outputs are compared with those of the CPU's default kernel on the same inputs; one that
 // differs is reported and not timed. Then cold (the copies in a graph rotate over buffers of three times the second-level
-// cache) and warm (one set of buffers). The floor is the longer of two: Cost's bytes at the ceiling that a plain copy
-// reaches in this very run, and its operations, those of padding taps left out, at the rate that --tflops gives for bf16
-// (790, a dense product of cuBLAS on an H200) and --tflops-f32 for f32 (67, the multiply-adds of an H200). Every time is
-// taken twice, the second after all others: the ratio of the two is the noise.
+// cache) and warm (one set of buffers). An iteration of Google Benchmark is one such measurement, of many replays, and its
+// manual time the median run, read from events on a device; Google Benchmark filters, lists and reports. The floor is the
+// longer of two: Cost's bytes at the ceiling that a plain copy reaches in this very run, and its operations, those of padding
+// taps left out, at the rate that --tflops gives for bf16 (790, a dense product of cuBLAS on an H200) and --tflops-f32 for f32
+// (67, the multiply-adds of an H200). Every time is taken twice, the second after all others: the ratio of the two is the
+// noise. The ratio of a row is its median over the baseline's in the same run: on a device the kernel of backend cudnn, on the
+// CPU oneDNN's, else `composed`, else the reference.
+//
+// --chosen times what a dispatch would choose, as kernel "chosen", and with --force OP=NAME what it is forced to: such rows of
+// two records compare whatever ran. --json FILE writes a record (record.hpp).
 //
 // Kernels of backend cudnn measure their plans while their outputs are compared, before they are timed; --plans does
 // only that. A kernel that launches a graph of its own (composed_graph) cannot be timed inside another: it is timed by
@@ -17,14 +27,18 @@
 //
 // --record keeps the fastest kernel of every problem (cold) where the program looks for its defaults on this device
 // (kernels/cuda/kernel_record_file.hpp); what stands there of other problems stays.
+#include <benchmark/benchmark.h>
 #include <fmt/format.h>
 
 #include <cmath>
-#include <fstream>
-#include <nlohmann/json.hpp>
+#include <deque>
+#include <map>
+#include <optional>
 #include <random>
 
+#include "fovea_commit.hpp"
 #include "harness.hpp"
+#include "kernel_hash.hpp"
 #include "kernels/cuda/graph_plan.hpp"
 #include "kernels/cuda/kernel_record_file.hpp"
 #include "kernels/cuda/library.hpp"
@@ -34,6 +48,7 @@
 #include "kernels/runtime/memory.hpp"
 #include "kernels/runtime/stream.hpp"
 #include "kernels/runtime/timing.hpp"
+#include "record.hpp"
 #include "shapes.hpp"
 
 namespace fovea::bench {
@@ -45,13 +60,15 @@ struct Options {
   Device device = Device::cpu;
   std::string only, kernel, json, dtype;
   double tflops = 790, tflops_f32 = 67;
-  bool small = false, record = false, plans = false;
+  bool small = false, cases = false, chosen = false, record = false, plans = false;
   PlanLimits limits;
 };
 
 // Whether it is a flag without a value.
 bool take_switch(Options& o, const std::string& flag) {
   if (flag == "--small") return o.small = true;
+  if (flag == "--cases") return o.cases = true;
+  if (flag == "--chosen") return o.chosen = true;
   if (flag == "--record") return o.record = true;
   if (flag == "--plans") return o.plans = true;
   if (flag == "--tf32") return o.limits.tf32 = true;
@@ -79,6 +96,8 @@ Options parse(int argc, char** argv) {
       o.tflops = std::stod(value);
     } else if (flag == "--tflops-f32") {
       o.tflops_f32 = std::stod(value);
+    } else if (flag == "--force") {
+      selection().force(value);
     } else if (flag == "--json") {
       o.json = value;
     } else if (flag == "--workspace-limit") {
@@ -91,6 +110,10 @@ Options parse(int argc, char** argv) {
     fail_usage("kernel_bench: --record keeps what is the fastest on a device; give --device cuda with it");
   if (o.record && !o.kernel.empty())
     fail_usage("kernel_bench: --record keeps the fastest of all kernels; leave --kernel out");
+  if (o.chosen && (o.record || !o.kernel.empty()))
+    fail_usage("kernel_bench: --chosen times one kernel of each problem; leave --record and --kernel out");
+  if (o.small && o.cases)
+    fail_usage("kernel_bench: --small and --cases are two sets of shapes; give one of them");
   return o;
 }
 
@@ -117,9 +140,25 @@ Tensors random_ports(const PortList& specs) {
   return ports;
 }
 
+// A case of the tests fills its own, and may leave some out.
+Tensors ports_of(const PrimitiveCase& c, Dtype dtype, bool is_case) {
+  const PortList specs = c.primitive->ports(c.problem(dtype).get());
+  if (!is_case) return random_ports(specs);
+  Tensors ports = testing::make_ports(c);
+  for (std::size_t i = 0; i < specs.size(); ++i) {
+    if (ports[i]) ports[i] = ports[i].to(specs[i].dtype);
+  }
+  return ports;
+}
+
+Tensor copy_of(const Tensor& t, Device device) {
+  if (!t) return {};
+  return device == Device::cpu ? t.clone() : t.to(device);
+}
+
 Tensors on_device(const Tensors& ports, Device device) {
   Tensors moved;
-  for (const Tensor& t : ports) moved.push_back(device == Device::cpu ? t.clone() : t.to(device));
+  for (const Tensor& t : ports) moved.push_back(copy_of(t, device));
   return moved;
 }
 
@@ -137,7 +176,9 @@ double error_of(const PrimitiveCase& c, const Kernel& kernel, const Tensors& por
   const auto problem = c.problem(dtype), wide = c.problem(Dtype::f32);
   const PortList specs = c.primitive->ports(wide.get());
   Tensors expected, got = on_device(ports, device);
-  for (std::size_t i = 0; i < ports.size(); ++i) expected.push_back(ports[i].to(specs[i].dtype).clone());
+  for (std::size_t i = 0; i < ports.size(); ++i) {
+    expected.push_back(ports[i] ? ports[i].to(specs[i].dtype).clone() : Tensor{});
+  }
   const Kernel& trusted = selection().choose(*c.primitive, wide.get(), Device::cpu);
   trusted.run(wide.get(), views_of(expected), {});
   if (launches_graph(kernel)) {  // whose first call measures, so that it is the second that is captured
@@ -148,7 +189,7 @@ double error_of(const PrimitiveCase& c, const Kernel& kernel, const Tensors& por
   synchronize(device);
   double worst = 0;
   for (std::size_t i = 0; i < ports.size(); ++i) {
-    if (specs[i].role == Role::input) continue;
+    if (specs[i].role == Role::input || !ports[i]) continue;
     worst = std::max(worst, testing::relative_error(got[i].to_doubles(), expected[i].to_doubles()));
   }
   return worst;
@@ -156,25 +197,22 @@ double error_of(const PrimitiveCase& c, const Kernel& kernel, const Tensors& por
 
 // ---- timing
 
-struct Row {
-  std::string primitive, kernel, shape, dtype, state, timed;  // cold or warm; by a graph or by launches
-  Timing timing;
-  double again_us = 0, floor_us = 0, bytes = 0, flops = 0, exact_flops = 0, error = 0;
-};
-
 struct Candidate {
   const PrimitiveCase* shape;
   double exact_share;
   const Kernel* kernel;
   Dtype dtype;
+  bool chosen;  // by the table, or forced
 };
 
 Timing time_kernel(const Candidate& c, const Tensors& ports, Device device, bool cold, bool launches,
                    std::int64_t cache_bytes) {
   const auto problem = c.shape->problem(c.dtype);
   std::int64_t bytes = 0;
-  for (const Tensor& t : ports) bytes += t.view().bytes();
-  const int sets = cold ? static_cast<int>(std::clamp<std::int64_t>(3 * cache_bytes / bytes + 1, 2, 20)) : 1;
+  for (const Tensor& t : ports) bytes += t ? t.view().bytes() : 0;
+  const int sets = cold ? static_cast<int>(std::clamp<std::int64_t>(
+                              3 * cache_bytes / std::max<std::int64_t>(bytes, 1) + 1, 2, 20))
+                        : 1;
   std::vector<Tensors> rotated;
   std::vector<std::vector<View>> views;
   for (int i = 0; i < sets; ++i) {
@@ -201,62 +239,60 @@ std::vector<bool> ways_to_time(const Candidate& c) {
   return composed ? std::vector<bool>{false, true} : std::vector<bool>{false};
 }
 
+// The shape's kernels that take part, in this dtype.
+void add_candidates(const Options& o, const BenchShape& shape, Dtype dtype, std::vector<Candidate>& found) {
+  const PrimitiveCase& c = shape.problem;
+  const auto problem = c.problem(dtype);
+  if (o.chosen) {
+    const bool any = std::any_of(
+        c.primitive->kernels.begin(), c.primitive->kernels.end(),
+        [&](const Kernel& k) { return device_of(k.backend) == o.device && k.supports(problem.get()); });
+    if (any) {
+      found.push_back(
+          {&c, shape.exact_share, &selection().choose(*c.primitive, problem.get(), o.device), dtype, true});
+    }
+    return;
+  }
+  for (const Kernel& kernel : c.primitive->kernels) {
+    if (device_of(kernel.backend) != o.device || (!o.kernel.empty() && o.kernel != kernel.name)) continue;
+    if (kernel.backend == Backend::simt && o.kernel.empty())
+      continue;  // the host executor: a check, no way to compute
+    if (o.plans && (kernel.backend != Backend::cudnn || launches_graph(kernel))) continue;
+    if (kernel.supports(problem.get())) found.push_back({&c, shape.exact_share, &kernel, dtype, false});
+  }
+}
+
 std::vector<Candidate> candidates(const Options& o, const std::vector<BenchShape>& all) {
   std::vector<Candidate> found;
   for (const BenchShape& shape : all) {
-    const PrimitiveCase& c = shape.problem;
-    if ((c.primitive->name + (" " + c.label)).find(o.only) == std::string::npos) continue;
-    for (const Kernel& kernel : c.primitive->kernels) {
-      if (device_of(kernel.backend) != o.device || (!o.kernel.empty() && o.kernel != kernel.name)) continue;
-      if (o.plans && (kernel.backend != Backend::cudnn || launches_graph(kernel))) continue;
-      for (const Dtype dtype : {Dtype::bf16, Dtype::f32}) {
-        if (!o.dtype.empty() && o.dtype != name_of(dtype)) continue;
-        if (kernel.supports(c.problem(dtype).get())) found.push_back({&c, shape.exact_share, &kernel, dtype});
-      }
+    if ((shape.problem.primitive->name + (" " + shape.problem.label)).find(o.only) == std::string::npos)
+      continue;
+    for (const Dtype dtype : {Dtype::bf16, Dtype::f32}) {
+      if (o.dtype.empty() || o.dtype == name_of(dtype)) add_candidates(o, shape, dtype, found);
     }
   }
   return found;
 }
 
-nlohmann::ordered_json json_of(const Row& r) {
-  return {{"primitive", r.primitive},
-          {"kernel", r.kernel},
-          {"shape", r.shape},
-          {"dtype", r.dtype},
-          {"state", r.state},
-          {"timed", r.timed},
-          {"median_us", r.timing.median_us},
-          {"p10_us", r.timing.p10_us},
-          {"p90_us", r.timing.p90_us},
-          {"again_us", r.again_us},
-          {"copies", r.timing.copies},
-          {"replays", r.timing.replays},
-          {"floor_us", r.floor_us},
-          {"floor_share", r.floor_us / r.timing.median_us},
-          {"bytes", r.bytes},
-          {"flops", r.flops},
-          {"exact_flops", r.exact_flops},
-          {"error", r.error}};
-}
-
-void print_row(const Row& r) {
+void print_row(const BenchRow& r) {
   fmt::print(
       "{:25} {:14} {:17} {:5} {:5} {:8} {:10.2f} us [{:.2f}, {:.2f}] again {:.2f}  floor {:8.2f} us "
-      "{:5.1f} %  error {:.1e}\n",
-      r.primitive, r.kernel, r.shape, r.dtype, r.state, r.timed, r.timing.median_us, r.timing.p10_us,
-      r.timing.p90_us, r.again_us, r.floor_us, 100 * r.floor_us / r.timing.median_us, r.error);
+      "{:5.1f} %  {}error {:.1e}\n",
+      r.op, r.ran.empty() ? r.kernel : r.ran, r.shape, r.dtype, r.state, r.timed, r.median_us, r.p10_us,
+      r.p90_us, r.again_us, r.floor_us, 100 * r.floor_us / r.median_us,
+      r.baseline.empty() ? "" : fmt::format("{:.2f}x {}  ", r.ratio, r.baseline), r.error);
 }
 
 // The winner of each problem, cold: rows of one problem have its primitive, dtype and bytes. A kernel that is timed in both
 // ways counts as the others do, by its graph.
-KernelRecord record_of(const std::vector<Row>& rows, const std::string& device) {
+KernelRecord record_of(const std::vector<BenchRow>& rows, const std::string& device) {
   KernelRecord record;
   record.device = device;
-  for (const Row& r : rows) {
+  for (const BenchRow& r : rows) {
     if (r.state != "cold" || (r.timed == "launches" && r.kernel == "composed")) continue;
-    const KernelRecord::Row candidate{r.primitive, r.dtype, r.kernel, r.bytes, r.timing.median_us};
+    const KernelRecord::Row candidate{r.op, r.dtype, r.kernel, r.bytes, r.median_us};
     const auto same = std::find_if(record.rows.begin(), record.rows.end(), [&](const KernelRecord::Row& o) {
-      return o.primitive == r.primitive && o.dtype == r.dtype && o.bytes == r.bytes;
+      return o.primitive == r.op && o.dtype == r.dtype && o.bytes == r.bytes;
     });
     if (same == record.rows.end()) {
       record.rows.push_back(candidate);
@@ -267,73 +303,238 @@ KernelRecord record_of(const std::vector<Row>& rows, const std::string& device) 
   return record;
 }
 
+// ---- the baseline of a problem
+
+// How strong a kernel is as a baseline; 0: none.
+int strength(const Kernel& kernel, Device device) {
+  if (device == Device::cuda) return kernel.backend == Backend::cudnn ? 1 : 0;
+  if (kernel.backend == Backend::onednn) return 3;
+  if (std::string_view(kernel.name) == "composed") return 2;
+  return kernel.backend == Backend::reference ? 1 : 0;
+}
+
+// Among rows of one problem, state and way to time, the strongest that was timed (of equals the first).
+void set_ratios(std::vector<std::pair<BenchRow, int>>& rows) {
+  std::map<std::string, std::size_t> baselines;
+  const auto problem_of = [](BenchRow r) {
+    r.kernel.clear();
+    return r.key();
+  };
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    if (rows[i].second == 0) continue;
+    const auto [at, is_new] = baselines.emplace(problem_of(rows[i].first), i);
+    if (!is_new && rows[i].second > rows[at->second].second) at->second = i;
+  }
+  for (auto& [row, strength] : rows) {
+    const auto found = baselines.find(problem_of(row));
+    if (found == baselines.end()) continue;
+    row.baseline = rows[found->second].first.kernel;
+    row.ratio = row.median_us / rows[found->second].first.median_us;
+  }
+}
+
+// ---- one run
+
+class Run {
+ public:
+  explicit Run(const Options& o) : o_(o), on_cuda_(o.device == Device::cuda) {
+    cache_ = on_cuda_ ? device_info().l2_bytes : std::int64_t{32} << 20;
+    ceiling_ = copy_ceiling(o.device, on_cuda_ ? std::size_t{1} << 30 : std::size_t{64} << 20);
+    if (on_cuda_) library::keep_copy_rate(ceiling_);
+    fmt::print("{}; copy ceiling {:.1f} GB/s\n", on_cuda_ ? to_string(device_info()) : "cpu",
+               ceiling_ * 1e-9);
+    if (!o.cases) {
+      shapes_ = shapes(o.small);
+    } else {
+      for (const PrimitiveCase& c : cases::primitive_cases()) shapes_.push_back({c});
+    }
+    found_ = candidates(o, shapes_);
+  }
+
+  bool any() const { return !found_.empty(); }
+  bool wrong() const { return wrong_; }
+
+  /// Compares all outputs, which is when kernels of backend cudnn measure their plans, and times nothing.
+  void check_all() {
+    for (const Candidate& c : found_) check(c, *ports_of_candidate(c));
+  }
+
+  /// Tells Google Benchmark of every candidate, and of each once more behind them all.
+  void register_all() {
+    for (const Candidate& c : found_) {
+      auto job = std::make_shared<Job>(Job{.candidate = c, .ports = {}, .error = {}});
+      for (const bool launches : ways_to_time(c)) {
+        for (const bool cold : {true, false}) add(job, launches, cold);
+      }
+    }
+    for (Timed& timed : timed_) {
+      benchmark::RegisterBenchmark((name_of_row(timed.row) + "/again").c_str(),
+                                   [this, &timed](benchmark::State& state) { run_again(timed, state); })
+          ->UseManualTime()
+          ->Iterations(1)
+          ->Unit(benchmark::kMicrosecond);
+    }
+  }
+
+  /// What was timed, with the ratios.
+  std::vector<BenchRow> rows() const {
+    std::vector<std::pair<BenchRow, int>> rated;
+    for (const Timed& t : timed_) {
+      if (t.row.median_us > 0) rated.emplace_back(t.row, strength(*t.job->candidate.kernel, o_.device));
+    }
+    set_ratios(rated);
+    std::vector<BenchRow> rows;
+    for (auto& [row, strength] : rated) rows.push_back(std::move(row));
+    return rows;
+  }
+
+ private:
+  struct Job {
+    Candidate candidate;
+    std::shared_ptr<Tensors> ports;  // while it is timed
+    std::optional<double> error;     // once outputs were compared
+  };
+  struct Timed {
+    std::shared_ptr<Job> job;
+    bool launches, cold;
+    BenchRow row;
+  };
+
+  static std::string name_of_row(const BenchRow& r) {
+    return fmt::format("{}/{}/{}/{}/{}/{}", r.op, r.kernel, r.shape, r.dtype, r.state, r.timed);
+  }
+
+  std::shared_ptr<Tensors> ports_of_candidate(const Candidate& c) const {
+    return std::make_shared<Tensors>(ports_of(*c.shape, c.dtype, o_.cases));
+  }
+
+  // The error of its outputs, or that they are wrong: NaN then.
+  double check(const Candidate& c, const Tensors& ports) {
+    const double error = error_of(*c.shape, *c.kernel, ports, c.dtype, o_.device);
+    const bool tf32 = o_.limits.tf32 && c.kernel->backend == Backend::cudnn;
+    const double most = (c.dtype == Dtype::bf16 ? 2e-2
+                         : tf32                 ? 5e-3
+                                                : 1e-4) *
+                            std::max(1.0, c.shape->tolerance) +
+                        (c.dtype == Dtype::bf16 ? c.shape->bf16_error : 0);
+    if (error <= most) return error;
+    fmt::print("{} {} {} {}: WRONG, relative error {:.2e}; not timed\n", c.shape->primitive->name,
+               c.kernel->name, c.shape->label, name_of(c.dtype), error);
+    wrong_ = true;
+    return std::nan("");
+  }
+
+  void add(const std::shared_ptr<Job>& job, bool launches, bool cold) {
+    const Candidate& c = job->candidate;
+    const Cost cost = c.shape->primitive->cost(c.shape->problem(c.dtype).get());
+    const double exact = cost.flops * c.exact_share,
+                 rate = c.dtype == Dtype::bf16 ? o_.tflops : o_.tflops_f32;
+    Timed& timed = timed_.emplace_back(Timed{job, launches, cold, {}});
+    BenchRow& row = timed.row;
+    row.op = c.shape->primitive->name;
+    row.kernel = c.chosen ? "chosen" : c.kernel->name;
+    if (c.chosen) row.ran = c.kernel->name;
+    row.shape = c.shape->label;
+    row.dtype = name_of(c.dtype);
+    row.state = cold ? "cold" : "warm";
+    row.timed = launches ? "launches" : "graph";
+    row.floor_us = std::max(cost.bytes / ceiling_ * 1e6, on_cuda_ ? exact / rate * 1e-6 : 0);
+    row.bytes = cost.bytes;
+    row.flops = cost.flops;
+    row.exact_flops = exact;
+    benchmark::RegisterBenchmark(name_of_row(row).c_str(),
+                                 [this, &timed](benchmark::State& state) { run_first(timed, state); })
+        ->UseManualTime()
+        ->Iterations(1)
+        ->Unit(benchmark::kMicrosecond);
+  }
+
+  // Ports are kept from one time to the next of the same candidate, and no longer.
+  const Tensors& ports_for(const std::shared_ptr<Job>& job) {
+    if (held_ != job) {
+      if (held_) held_->ports.reset();
+      held_ = job;
+      job->ports = ports_of_candidate(job->candidate);
+    }
+    return *job->ports;
+  }
+
+  Timing measure(const Timed& timed) {
+    const Tensors& ports = ports_for(timed.job);
+    return time_kernel(timed.job->candidate, ports, o_.device, timed.cold, timed.launches, cache_);
+  }
+
+  void run_first(Timed& timed, benchmark::State& state) {
+    Job& job = *timed.job;
+    if (!job.error) job.error = check(job.candidate, ports_for(timed.job));
+    if (std::isnan(*job.error)) return state.SkipWithError("its outputs are wrong");
+    BenchRow& row = timed.row;
+    row.error = *job.error;
+    for ([[maybe_unused]] auto iteration : state) {
+      const Timing t = measure(timed);
+      row.median_us = t.median_us;
+      row.p10_us = t.p10_us;
+      row.p90_us = t.p90_us;
+      row.copies = t.copies;
+      row.replays = t.replays;
+      state.SetIterationTime(t.median_us * 1e-6);
+    }
+    state.counters["of_floor"] = row.floor_us / row.median_us;
+    state.counters["GB/s"] = row.bytes / row.median_us * 1e-3;
+    state.counters["GFLOP/s"] = row.flops / row.median_us * 1e-3;
+  }
+
+  void run_again(Timed& timed, benchmark::State& state) {
+    if (timed.job->error && std::isnan(*timed.job->error))
+      return state.SkipWithError("its outputs are wrong");
+    for ([[maybe_unused]] auto iteration : state) {
+      timed.row.again_us = measure(timed).median_us;
+      state.SetIterationTime(timed.row.again_us * 1e-6);
+    }
+  }
+
+  const Options& o_;
+  bool on_cuda_, wrong_ = false;
+  std::int64_t cache_ = 0;
+  double ceiling_ = 0;
+  std::vector<BenchShape> shapes_;
+  std::vector<Candidate> found_;
+  std::deque<Timed> timed_;  // benchmarks hold references
+  std::shared_ptr<Job> held_;
+};
+
+int measure_plans(Run& run) {
+  if (!run.any()) {
+    const std::string why = library::source().why_unusable();
+    fail(why.empty() ? "kernel_bench: no kernel of backend cudnn matches" : why);
+  }
+  run.check_all();
+  return run.wrong() ? 1 : 0;
+}
+
 int run(int argc, char** argv) {
+  benchmark::Initialize(&argc, argv);  // takes its own flags
   const Options o = parse(argc, argv);
   set_plan_limits(o.limits);
   std::string why_not;
   if (o.device == Device::cuda && !cuda_available(&why_not)) fail(why_not);
-  const bool on_cuda = o.device == Device::cuda;
-  const std::int64_t cache = on_cuda ? device_info().l2_bytes : std::int64_t{32} << 20;
-  const double ceiling = copy_ceiling(o.device, on_cuda ? std::size_t{1} << 30 : std::size_t{64} << 20);
-  if (on_cuda) library::keep_copy_rate(ceiling);
   if (o.record)
     read_kernel_record(kernel_record_path(device_info().name), device_info().name);  // or stop now
-  const std::string machine = on_cuda ? to_string(device_info()) : "cpu";
-  fmt::print("{}; copy ceiling {:.1f} GB/s\n", machine, ceiling * 1e-9);
-
-  const std::vector<BenchShape> all = shapes(o.small);
-  std::vector<Row> rows;
-  std::vector<std::function<double()>> again;
-  bool wrong = false;
-  for (const Candidate& c : candidates(o, all)) {
-    const auto problem = c.shape->problem(c.dtype);
-    auto ports = std::make_shared<Tensors>(random_ports(c.shape->primitive->ports(problem.get())));
-    const double error = error_of(*c.shape, *c.kernel, *ports, c.dtype, o.device);
-    const bool tf32 = o.limits.tf32 && c.kernel->backend == Backend::cudnn;
-    if (!(error <= (c.dtype == Dtype::bf16 ? 2e-2 : tf32 ? 5e-3 : 1e-4))) {
-      fmt::print("{} {} {} {}: WRONG, relative error {:.2e}; not timed\n", c.shape->primitive->name,
-                 c.kernel->name, c.shape->label, name_of(c.dtype), error);
-      wrong = true;
-      continue;
-    }
-    if (o.plans) continue;
-    const Cost cost = c.shape->primitive->cost(problem.get());
-    const double exact = cost.flops * c.exact_share, rate = c.dtype == Dtype::bf16 ? o.tflops : o.tflops_f32;
-    const double floor_us = std::max(cost.bytes / ceiling * 1e6, on_cuda ? exact / rate * 1e-6 : 0);
-    for (const bool launches : ways_to_time(c)) {
-      for (const bool cold : {true, false}) {
-        const auto measure = [=] { return time_kernel(c, *ports, o.device, cold, launches, cache); };
-        rows.push_back({c.shape->primitive->name, c.kernel->name, c.shape->label,
-                        std::string(name_of(c.dtype)), cold ? "cold" : "warm",
-                        launches ? "launches" : "graph", measure(), 0, floor_us, cost.bytes, cost.flops,
-                        exact, error});
-        again.emplace_back([measure] { return measure().median_us; });
-      }
-    }
-  }
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    rows[i].again_us = again[i]();
-    print_row(rows[i]);
-  }
-  if (o.plans && candidates(o, all).empty()) {
-    const std::string why = library::source().why_unusable();
-    fail(why.empty() ? "kernel_bench: no kernel of backend cudnn matches" : why);
-  }
-  if (o.plans) return wrong ? 1 : 0;
-  if (rows.empty() && !wrong) fail("kernel_bench: no kernel matches");
+  Run run(o);
+  if (o.plans) return measure_plans(run);
+  if (!run.any()) fail("kernel_bench: no kernel matches");
+  run.register_all();
+  benchmark::RunSpecifiedBenchmarks();
+  const std::vector<BenchRow> rows = run.rows();
+  for (const BenchRow& row : rows) print_row(row);
   if (o.record) {
     const std::string path = kernel_record_path(device_info().name);
     add_to_kernel_record(path, record_of(rows, device_info().name));
     fmt::print("record: {}\n", path);
   }
-  if (!o.json.empty()) {
-    nlohmann::ordered_json list = nlohmann::ordered_json::array();
-    for (const Row& r : rows) list.push_back(json_of(r));
-    std::ofstream(o.json)
-        << nlohmann::ordered_json{{"device", machine}, {"copy_bytes_per_s", ceiling}, {"rows", list}}.dump(1)
-        << "\n";
-  }
-  return wrong ? 1 : 0;
+  if (!o.json.empty())
+    write_record(o.json, {stamp_now("kernel_bench", o.device, FOVEA_COMMIT, FOVEA_KERNEL_HASH), rows});
+  return run.wrong() ? 1 : 0;
 }
 
 }  // namespace

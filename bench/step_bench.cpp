@@ -3,6 +3,8 @@
 //   step_bench MODEL [--batch 8] [--size 224] [--trace]            a model's whole step: forward, loss, backward, Adam;
 //                                                                  any of the zoo by its name ("model": hm-vgg)
 //   step_bench ham [--batch 8] [--size 56] [--channels 256]        HAM forward and backward alone
+//   step_bench mlrm|head [--batch 8] [--size 14] [--channels 512]  as much of MLRM (training) and of the classifier head
+//   step_bench --stamp                                             the stamp of a record of these (docs/bench.md), as JSON
 //
 // Prints "ready" after two warm-up steps. Then each line read from stdin runs one step and prints its
 // seconds; at the end of the input it prints the peak of its memory in MiB (maximum resident set). --trace
@@ -16,11 +18,14 @@
 #include <random>
 #include <string>
 
+#include "fovea_commit.hpp"
+#include "kernel_hash.hpp"
 #include "kernels/measured_peaks.hpp"
 #include "kernels/runtime/error.hpp"
 #include "kernels/runtime/trace.hpp"
 #include "models/zoo.hpp"
 #include "nn/optimizer.hpp"
+#include "record.hpp"
 
 namespace {
 
@@ -33,10 +38,14 @@ struct Options {
 };
 
 Options parse(int argc, char** argv) {
-  if (argc < 2) fail_usage("step_bench needs a model of the zoo, 'model' or 'ham'");
+  if (argc < 2) fail_usage("step_bench needs a model of the zoo, 'model', 'ham', 'mlrm' or 'head'");
   Options o;
   o.what = argv[1];
   if (o.what == "ham") o.size = 56;
+  if (o.what == "mlrm" || o.what == "head") {
+    o.size = 14;
+    o.channels = 512;
+  }
   for (int i = 2; i < argc; ++i) {
     const std::string flag = argv[i];
     if (flag == "--trace") {
@@ -77,19 +86,67 @@ std::function<void()> model_step(const Options& o) {
   };
 }
 
-std::function<void()> ham_step(const Options& o) {
-  const std::int64_t c = o.channels, hidden = c / 16;
-  const Tensor dy = random({o.batch, o.size, o.size, c});
-  Tensor x = random({o.batch, o.size, o.size, c});
-  HamParameters p{random({c}, 0.05),      random({1}, 0.05),         random({hidden, c}, 0.05),
-                  random({hidden}, 0.05), random({c, hidden}, 0.05), random({c}, 0.05)};
-  std::vector<Tensor> leaves{x,          p.spatial_weight, p.spatial_bias, p.fc1_weight,
-                             p.fc1_bias, p.fc2_weight,     p.fc2_bias};
+/// Forward and backward of one op, the gradients of all leaves included.
+std::function<void()> op_step(std::vector<Tensor> leaves, const Tensor& dy,
+                              const std::function<Tensor()>& forward) {
   for (Tensor& t : leaves) t.set_requires_grad(true);
   return [=]() mutable {
     for (Tensor& t : leaves) t.zero_grad();
-    ham(x, p).backward(dy);
+    forward().backward(dy);
   };
+}
+
+std::function<void()> ham_step(const Options& o) {
+  const std::int64_t c = o.channels, hidden = c / 16;
+  const Tensor dy = random({o.batch, o.size, o.size, c}), x = random({o.batch, o.size, o.size, c});
+  const HamParameters p{random({c}, 0.05),      random({1}, 0.05),         random({hidden, c}, 0.05),
+                        random({hidden}, 0.05), random({c, hidden}, 0.05), random({c}, 0.05)};
+  return op_step({x, p.spatial_weight, p.spatial_bias, p.fc1_weight, p.fc1_bias, p.fc2_weight, p.fc2_bias},
+                 dy, [=] { return ham(x, p); });
+}
+
+std::function<void()> mlrm_step(const Options& o) {
+  const std::int64_t c = o.channels;
+  const Tensor dy = random({o.batch, o.size, o.size, c}), x = random({o.batch, o.size, o.size, c});
+  std::vector<Tensor> leaves{x};
+  std::vector<MlrmBranch> branches;
+  for (const std::int64_t dilation : {1, 2, 4}) {
+    branches.push_back({.weight = random({c, 3, 3, c}, 0.02),
+                        .gamma = Tensor::full({c}, 1, Dtype::f32),
+                        .beta = Tensor::zeros({c}, Dtype::f32),
+                        .running_mean = Tensor::zeros({c}, Dtype::f32),
+                        .running_var = Tensor::full({c}, 1, Dtype::f32),
+                        .dilation = dilation});
+    const MlrmBranch& b = branches.back();
+    leaves.insert(leaves.end(), {b.weight, b.gamma, b.beta});
+  }
+  return op_step(std::move(leaves), dy, [=] { return mlrm(x, branches, {}); });
+}
+
+std::function<void()> head_step(const Options& o) {
+  const std::int64_t c = o.channels, hidden = 64, classes = 3;
+  const Shape image{o.batch, o.size, o.size, c};
+  const Tensor m = random(image), r = random(image), dy = random({o.batch, classes});
+  const HeadParameters p{random({c, c}, 0.02),           random({c}, 0.02),
+                         random({hidden, c}, 0.05),      random({hidden}, 0.05),
+                         random({classes, hidden}, 0.1), random({classes}, 0.1)};
+  return op_step(
+      {m, r, p.shortcut_weight, p.shortcut_bias, p.fc1_weight, p.fc1_bias, p.fc2_weight, p.fc2_bias}, dy,
+      [=] { return head(m, r, p); });
+}
+
+std::function<void()> step_of(const Options& o) {
+  if (o.what == "ham") return ham_step(o);
+  if (o.what == "mlrm") return mlrm_step(o);
+  return o.what == "head" ? head_step(o) : model_step(o);
+}
+
+int print_stamp() {
+  nlohmann::ordered_json json = nlohmann::ordered_json::object();
+  for (const auto& [name, value] : bench::stamp_now("peers", Device::cpu, FOVEA_COMMIT, FOVEA_KERNEL_HASH))
+    json[name] = value;
+  std::cout << json.dump() << std::endl;
+  return 0;
 }
 
 double seconds(const std::function<void()>& step) {
@@ -110,8 +167,9 @@ void print_trace(const TraceTotals& totals, double steps) {
 }
 
 int run(int argc, char** argv) {
+  if (argc == 2 && std::string_view(argv[1]) == "--stamp") return print_stamp();
   const Options o = parse(argc, argv);
-  const auto step = o.what == "ham" ? ham_step(o) : model_step(o);
+  const auto step = step_of(o);
   step();
   step();
   std::cout << "ready" << std::endl;

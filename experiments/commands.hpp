@@ -21,6 +21,8 @@ int command_gradcheck(const Arguments& arguments);
 int command_kernels(const Arguments& arguments);
 int command_profile(const Arguments& arguments);
 int command_peaks(const Arguments& arguments);
+int command_bench(const Arguments& arguments);
+int command_plan(const Arguments& arguments);
 
 inline constexpr int exit_done = 0, exit_failed = 1, exit_usage = 2, exit_interrupted = 130;
 

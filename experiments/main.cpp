@@ -36,6 +36,8 @@ constexpr std::array commands{
     Command{"kernels", "every primitive, its kernels, and which one runs", &command_kernels},
     Command{"profile", "where the time of a step goes, against measured ceilings", &command_profile},
     Command{"peaks", "the measured ceilings of this machine", &command_peaks},
+    Command{"bench", "records of times: show one, compare two", &command_bench},
+    Command{"plan", "the memory of a step before it is run, and the largest batch that fits", &command_plan},
 };
 
 std::string overview() {

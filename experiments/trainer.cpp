@@ -451,6 +451,8 @@ std::optional<Results> Trainer::finish() {
   Results results;
   results.checkpoint = resolve_checkpoint(config_.checkpoint, split_);
   results.note = checkpoint_note(results.checkpoint, split_);
+  optimizer_ =
+      Optimizer({}, config_.optimizer);  // reading the weights needs room that a step had for its state
   folder_.load_checkpoint(*model_, results.checkpoint);
   Inputs inputs(config_, dataset_);
   Loader held_out(dataset_, split_.test, input_spec(config_), inputs.loader_options(cache_));

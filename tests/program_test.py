@@ -13,7 +13,7 @@ import unittest
 
 FOVEA = os.path.abspath(sys.argv[1])
 COMMANDS = ["train", "evaluate", "predict", "compare", "cam", "data", "export", "probe", "gradcheck", "kernels",
-            "profile", "peaks"]
+            "profile", "peaks", "bench", "plan"]
 
 
 def run(*arguments, **options):

@@ -4,6 +4,7 @@
 #include <memory>
 #include <utility>
 
+#include "kernels/runtime/allocation_log.hpp"
 #include "kernels/runtime/storage.hpp"
 
 namespace fovea {
@@ -18,6 +19,8 @@ std::unique_ptr<Storage>& shared_storage() {
 }  // namespace
 
 Workspace Workspace::take(std::size_t bytes) {
+  if (AllocationSink* const sink = allocation_sink()) sink->workspace_taken(static_cast<std::int64_t>(bytes));
+  const AllocationsUnseen unseen;
   std::unique_ptr<Storage>& storage = shared_storage();
   if (storage == nullptr || static_cast<std::size_t>(storage->bytes()) < bytes) {
     storage.reset();

@@ -71,6 +71,8 @@ std::string what_is_running() {
   return function->backward_ ? fmt::format("backward of '{}'", function->name_) : function->name_;
 }
 
+bool is_dispatching() { return innermost != nullptr; }
+
 std::string last_dispatches() {
   std::string text;
   for (std::size_t back = 1; back <= std::min(dispatched, ring_size); ++back) {

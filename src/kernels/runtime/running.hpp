@@ -47,6 +47,9 @@ class DispatchScope {
 /// "ham.forward (cuda kernel 'cluster', x 32x56x56x256 bf16)", or the function's name, or empty.
 std::string what_is_running();
 
+/// Whether a kernel runs on this thread (or is about to), and not only a function that will dispatch one.
+bool is_dispatching();
+
 /// "relu.forward 'cpu', ham.forward 'cluster'": the last dispatches of this thread, newest first; empty before
 /// the first.
 std::string last_dispatches();

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <utility>
 
+#include "kernels/runtime/allocation_log.hpp"
 #include "kernels/runtime/debug.hpp"
 #include "kernels/runtime/memory.hpp"
 #include "kernels/runtime/running.hpp"
@@ -39,6 +40,8 @@ Counter& counter(Device device) {
   static std::array<Counter, 2> counters;
   return counters[static_cast<std::size_t>(device)];
 }
+
+AllocationSink* sink = nullptr;
 
 void keep_freed_memory() {
 #ifdef __GLIBC__
@@ -72,6 +75,9 @@ device_pool::Block allocate(std::int64_t bytes, Device device) {
 }
 
 }  // namespace
+
+AllocationSink* set_allocation_sink(AllocationSink* next) { return std::exchange(sink, next); }
+AllocationSink* allocation_sink() { return sink; }
 
 MemoryUse memory_use(Device device) { return {counter(device).current.load(), counter(device).peak.load()}; }
 
@@ -108,9 +114,11 @@ Storage::Storage(const Shape& shape, Dtype dtype, Device device)
   }
   data_ = static_cast<std::byte*>(block_.data) + margin;
   if (has_red_zones_) add_red_zones(data_, bytes_, device);
+  if (sink != nullptr) sink->allocated(*this, shape, dtype);
 }
 
 Storage::~Storage() {
+  if (sink != nullptr) sink->freed(*this);
   if (has_red_zones_) remove_red_zones(data_);
   counter(device_).add(-bytes_);
   if (device_ == Device::cpu) {

@@ -499,10 +499,13 @@ void check_launch(const LaunchName& name, const Launch& l) {
   }
 }
 
+bool runs_threads = true;
+
 }  // namespace
 
 void run(const LaunchName& name, const Launch& l, void (*body)(void*), void* context) {
   check_launch(name, l);
+  if (!runs_threads) return;
   install_fault_handler();
   Job job{.name = name, .launch = l, .body = body, .context = context};
   job.threads_per_block = l.block.x * l.block.y * l.block.z;
@@ -524,6 +527,8 @@ std::size_t stack_bytes() { return with_asan() ? std::size_t(256) << 10 : std::s
 }  // namespace simt::detail
 
 namespace simt {
+
+void set_running(bool on) { detail::runs_threads = on; }
 
 Counters counters() { return detail::pool().total(); }
 

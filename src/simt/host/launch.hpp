@@ -70,6 +70,10 @@ struct Schedule {
 Schedule schedule();
 void set_schedule(const Schedule& schedule);
 
+/// Whether launches run their threads (they do at first). Where they do not, a launcher does all else: it checks, shapes
+/// and allocates, and every result is left as it was.
+void set_running(bool on);
+
 /// Work done by the executor since the process started.
 struct Counters {
   unsigned long long launches = 0, threads = 0, switches = 0, warp_collectives = 0, barriers = 0;
