@@ -89,6 +89,8 @@ void fill(void* data, unsigned char byte, std::int64_t bytes, void*) {
 }
 void begin_kernel() { device().memory.open(); }
 void end_kernel() noexcept { device().memory.close(); }
+void begin_range(const char*) {}
+void end_range() noexcept {}
 void* make_stream() {
   void* const stream = device().handle();
   device().streams.insert(stream);
