@@ -38,15 +38,6 @@ Tensor label_tensor(const Batch& batch) {
 
 namespace {
 
-std::vector<double> softmax(std::span<const double> logits) {
-  const double most = *std::max_element(logits.begin(), logits.end());
-  std::vector<double> p;
-  double sum = 0;
-  for (const double z : logits) sum += p.emplace_back(std::exp(z - most));
-  for (double& v : p) v /= sum;
-  return p;
-}
-
 // -log softmax(logits)[label], which stays finite where the probability underflows.
 double cross_entropy_of(std::span<const double> logits, std::size_t label) {
   const double most = *std::max_element(logits.begin(), logits.end());

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <span>
 
 #include "batches.hpp"
@@ -37,15 +36,6 @@ CamMap sum_of(CamMethod method, const CamLayerValues& layer, std::size_t row) {
   const Shape& s = layer.activation.shape();
   return class_activation(method, row_of(layer.activation, row), row_of(layer.gradient, row), s[1], s[2],
                           s[3]);
-}
-
-std::vector<double> softmax_of(std::span<const double> logits) {
-  const double most = *std::max_element(logits.begin(), logits.end());
-  std::vector<double> p;
-  for (const double z : logits) p.push_back(std::exp(z - most));
-  const double sum = std::accumulate(p.begin(), p.end(), 0.0);
-  for (double& v : p) v /= sum;
-  return p;
 }
 
 ModelInput sample_of(const ModelInput& input, std::size_t sample) {
@@ -119,7 +109,7 @@ class BatchMaps {
     r.seen = samples_[sample].seen[inputs[0]];
     r.height = r.seen.height;
     r.width = r.seen.width;
-    const std::vector<double> logits = row_of(pass_.logits, sample), p = softmax_of(logits);
+    const std::vector<double> logits = row_of(pass_.logits, sample), p = softmax(logits);
     r.predicted = most_likely(logits);
     r.target = pass_.targets[sample];
     r.probability = p[static_cast<std::size_t>(r.target)];

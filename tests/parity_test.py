@@ -297,7 +297,7 @@ def main():
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     fovea, only = os.path.abspath(sys.argv[1]), sys.argv[2] if len(sys.argv) > 2 else ""
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", min(2, os.cpu_count() or 1))))
+    torch.set_num_threads(min(2, os.cpu_count() or 1))
     print("PyTorch %s, %s" % (torch.__version__, fovea))
     ran = failed = 0
     kinds = (

@@ -225,9 +225,10 @@ class BrowserTest(unittest.TestCase):
     def test_what_is_there(self):
         headings = {
             "run": ["Metrics", "Confusion matrix", "ROC curves", "Calibration", "Worst mistakes",
-                    "Learning curves", "Configuration", "Environment"],
+                    "Class activation maps", "Learning curves", "Configuration", "Environment"],
             "comparison": ["Results", "What failed", "Differences from hm-vgg (fundus)", "Spread over folds and seeds",
-                           "ROC curves", "Confusion matrices", "Learning curves", "Configuration", "Environment"],
+                           "ROC curves", "Confusion matrices", "Learning curves", "Worst mistakes", "Pages of the runs",
+                           "Configuration", "Environment"],
         }
         for name in PAGES:
             with self.subTest(page=name):

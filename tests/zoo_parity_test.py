@@ -206,7 +206,7 @@ def main():
     mode = arguments.pop(0) if arguments[:1] in (["simt"], ["curve"]) else ""
     only = arguments[0] if arguments else ""
     usual = {"simt": USUAL_SIMT, "curve": USUAL_CURVE, "": USUAL}[mode]
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", min(2, os.cpu_count() or 1))))
+    torch.set_num_threads(min(2, os.cpu_count() or 1))
     ran = failed = 0
     for name, size, n in MODELS:
         if name not in usual if not only else only not in (name, "all") and only not in name:

@@ -154,6 +154,15 @@ int most_likely(std::span<const double> probabilities) {
   return static_cast<int>(best);
 }
 
+std::vector<double> softmax(std::span<const double> logits) {
+  const double most = *std::max_element(logits.begin(), logits.end());
+  std::vector<double> p;
+  double sum = 0;
+  for (const double z : logits) sum += p.emplace_back(std::exp(z - most));
+  for (double& v : p) v /= sum;
+  return p;
+}
+
 std::string predictions_csv(std::span<const Prediction> predictions, PredictionColumns columns) {
   const bool full = columns == PredictionColumns::all;
   const std::size_t classes = predictions.empty() ? 0 : predictions.front().probabilities.size();

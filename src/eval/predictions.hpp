@@ -21,6 +21,9 @@ struct Prediction {
 /// The first of the largest; NaN never wins over a number. Error for an empty list.
 int most_likely(std::span<const double> probabilities);
 
+/// Probabilities of logits, at least one.
+std::vector<double> softmax(std::span<const double> logits);
+
 enum class PredictionColumns {
   all,   // id,subject,label,predicted,p0,... : predictions.csv of a run
   bare,  // id,predicted,p0,... : what `fovea predict` prints
