@@ -192,11 +192,16 @@ def check(fovea, folder, name, size, n, briefly):
     values = parity_test.floating(arrays, "f4")
     exact = run_torchvision(model, wide, parity_test.floating(values, "f8"), True)
     reference = parity_test.gradients(exact, exact)
-    off = [np.linalg.norm(parity_test.gradients(out, exact) - reference) / np.linalg.norm(reference)
-           for out in (run_fovea(fovea, folder, name, weights, values, True, "f32"),
-                       run_torchvision(model, weights, values, True))]
-    text.append("f32 off by %.1e, torchvision by %.1e" % tuple(off))
-    return bool(good and off[0] <= 2 * off[1]), "; ".join(text)
+    def off(out):
+        return np.linalg.norm(parity_test.gradients(out, exact) - reference) / np.linalg.norm(reference)
+
+    # How far torchvision is off depends on how its threads share the sums, most where few ReLUs flip: the larger of two.
+    ours, theirs = off(run_fovea(fovea, folder, name, weights, values, True, "f32")), []
+    for threads in (1, torch.get_num_threads()):
+        torch.set_num_threads(threads)
+        theirs.append(off(run_torchvision(model, weights, values, True)))
+    text.append("f32 off by %.1e, torchvision by %.1e" % (ours, max(theirs)))
+    return bool(good and ours <= 2 * max(theirs)), "; ".join(text)
 
 
 def main():
