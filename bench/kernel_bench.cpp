@@ -18,7 +18,7 @@
 // CPU oneDNN's, else `composed`, else the reference.
 //
 // --chosen times what a dispatch would choose, as kernel "chosen", and with --force OP=NAME what it is forced to: such rows of
-// two records compare whatever ran. --json FILE writes a record (record.hpp).
+// two records compare whatever ran. --json FILE writes a record (kernels/bench_record.hpp).
 //
 // Kernels of backend cudnn measure their plans while their outputs are compared, before they are timed; --plans does
 // only that. A kernel that launches a graph of its own (composed_graph) cannot be timed inside another: it is timed by
@@ -37,8 +37,9 @@
 #include <random>
 
 #include "fovea_commit.hpp"
+#include "fovea_kernel_hash.hpp"
 #include "harness.hpp"
-#include "kernel_hash.hpp"
+#include "kernels/bench_record.hpp"
 #include "kernels/cuda/graph_plan.hpp"
 #include "kernels/cuda/kernel_record_file.hpp"
 #include "kernels/cuda/library.hpp"
@@ -48,7 +49,6 @@
 #include "kernels/runtime/memory.hpp"
 #include "kernels/runtime/stream.hpp"
 #include "kernels/runtime/timing.hpp"
-#include "record.hpp"
 #include "shapes.hpp"
 
 namespace fovea::bench {

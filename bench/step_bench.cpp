@@ -19,13 +19,13 @@
 #include <string>
 
 #include "fovea_commit.hpp"
-#include "kernel_hash.hpp"
+#include "fovea_kernel_hash.hpp"
+#include "kernels/bench_record.hpp"
 #include "kernels/measured_peaks.hpp"
 #include "kernels/runtime/error.hpp"
 #include "kernels/runtime/trace.hpp"
 #include "models/zoo.hpp"
 #include "nn/optimizer.hpp"
-#include "record.hpp"
 
 namespace {
 

@@ -3,10 +3,10 @@
 
 #include <nlohmann/json.hpp>
 
-#include "bench/record.hpp"
 #include "command_line.hpp"
 #include "commands.hpp"
 #include "eval/table_text.hpp"
+#include "kernels/bench_record.hpp"
 #include "kernels/runtime/error.hpp"
 
 namespace fovea {

@@ -8,12 +8,14 @@
 #include <vector>
 
 #include "eval/html.hpp"
+#include "eval/svg.hpp"
 #include "kernels/runtime/memory.hpp"
 
 namespace fovea {
 namespace {
 
 constexpr double width = 900, left = 70, right = 10;
+constexpr const char* full_width = "max-width:none";
 constexpr double mib = 1 << 20;
 constexpr std::size_t most_points = 1200, shown_of_a_kind = 6;
 
@@ -39,17 +41,6 @@ struct Scale {
   }
   double y(double bytes) const { return top + height * (1 - bytes / most); }
 };
-
-std::string text_at(double x, double y, const char* anchor, const std::string& words) {
-  return fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\">{}</text>\n", x, y, anchor,
-                     escaped(words));
-}
-
-std::string svg(double height, const std::string& label, const std::string& content) {
-  return fmt::format(
-      "<svg viewBox=\"0 0 {} {:.0f}\" role=\"img\" aria-label=\"{}\" style=\"max-width:none\">\n{}</svg>\n",
-      width, height, escaped(label), content);
-}
 
 /// Of many events in one place the one with the most bytes is drawn, so that no peak is lost.
 std::vector<std::size_t> drawn_events(const MemoryReplay& replay) {
@@ -97,7 +88,7 @@ std::string phases(const MemoryReplay& replay, const Scale& scale, double bottom
     while (end < replay.phases.size() && replay.phases[end] == replay.phases[i]) ++end;
     out += fmt::format("<path class=\"grid\" d=\"M{:.1f} {:.1f}V{:.1f}\"/>\n", scale.x(i), scale.top, bottom);
     if (scale.x(end) - scale.x(i) > 50)
-      out += text_at((scale.x(i) + scale.x(end)) / 2, bottom + 16, "middle", name_of(replay.phases[i]));
+      out += svg_text((scale.x(i) + scale.x(end)) / 2, bottom + 16, "middle", name_of(replay.phases[i]));
     i = end;
   }
   return out;
@@ -114,7 +105,7 @@ std::string bytes_chart(const MemoryReplay& replay, std::int64_t budget) {
     const double bytes = most * tick / 4;
     out += fmt::format("<path class=\"grid\" d=\"M{:.1f} {:.1f}H{:.1f}\"/>\n", left, scale.y(bytes),
                        width - right);
-    out += text_at(left - 6, scale.y(bytes) + 4, "end", fmt::format("{:.0f}", bytes / mib));
+    out += svg_text(left - 6, scale.y(bytes) + 4, "end", fmt::format("{:.0f}", bytes / mib));
   }
   for (std::size_t k = 0; k < memory_kinds; ++k) {
     const bool any =
@@ -124,16 +115,16 @@ std::string bytes_chart(const MemoryReplay& replay, std::int64_t budget) {
   out += fmt::format("<path class=\"guide\" d=\"M{:.1f} {:.1f}V{:.1f}\"/>\n", scale.x(replay.peak_at),
                      scale.top, bottom);
   const bool late = scale.x(replay.peak_at) > width / 2;
-  out += text_at(scale.x(replay.peak_at) + (late ? -5 : 5), scale.top + 2, late ? "end" : "start",
-                 "peak " + bytes_text(replay.peak));
+  out += svg_text(scale.x(replay.peak_at) + (late ? -5 : 5), scale.top + 2, late ? "end" : "start",
+                  "peak " + bytes_text(replay.peak));
   if (budget > 0 && static_cast<double>(budget) < most) {
     out += fmt::format("<path class=\"axis\" d=\"M{:.1f} {:.1f}H{:.1f}\"/>\n", left,
                        scale.y(static_cast<double>(budget)), width - right);
     out +=
-        text_at(left + 4, scale.y(static_cast<double>(budget)) - 4, "start", "budget " + bytes_text(budget));
+        svg_text(left + 4, scale.y(static_cast<double>(budget)) - 4, "start", "budget " + bytes_text(budget));
   }
-  out += text_at(0, 12, "start", "MiB");
-  return svg(bottom + 24, "bytes in use over the allocations of a step", out);
+  out += svg_text(0, 12, "start", "MiB");
+  return svg_image(width, bottom + 24, "bytes in use over the allocations of a step", out, full_width);
 }
 
 std::string legend(const MemoryReplay& replay) {
@@ -180,13 +171,14 @@ std::string lifetimes(const MemoryReplay& replay) {
         "<path style=\"{}\" d=\"M{:.1f} {:.1f}H{:.1f}V{:.1f}H{:.1f}z\"><title>{}, {}</title></path>\n",
         colour_of(static_cast<std::size_t>(t.kind)), from, y + 3, std::max(until, from + 1), y + row - 2,
         from, name_of(t.kind), bytes_text(t.bytes));
-    out += text_at(left - 6, y + row - 4, "end", bytes_text(t.bytes));
-    out += text_at(left, y + row - 4, "start",
-                   fmt::format("{} {}, {}", to_string(t.shape), name_of(t.dtype), words_of(t)));
+    out += svg_text(left - 6, y + row - 4, "end", bytes_text(t.bytes));
+    out += svg_text(left, y + row - 4, "start",
+                    fmt::format("{} {}, {}", to_string(t.shape), name_of(t.dtype), words_of(t)));
   }
   out += fmt::format("<path class=\"guide\" d=\"M{:.1f} {:.1f}V{:.1f}\"/>\n", scale.x(replay.peak_at),
                      scale.top, scale.top + height);
-  return svg(scale.top + height + 24, "the largest tensors of each kind and when they live", out);
+  return svg_image(width, scale.top + height + 24, "the largest tensors of each kind and when they live", out,
+                   full_width);
 }
 
 }  // namespace

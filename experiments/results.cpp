@@ -9,7 +9,6 @@
 #include <chrono>
 #include <ctime>
 #include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "eval/epoch_log.hpp"
@@ -17,22 +16,12 @@
 #include "eval/report.hpp"
 #include "kernels/runtime/atomic_file.hpp"
 #include "kernels/runtime/device_info.hpp"
+#include "kernels/runtime/machine.hpp"
 #include "kernels/runtime/memory.hpp"
 #include "version.hpp"
 
 namespace fovea {
 namespace {
-
-// Linux tells the processor's name in a file; where there is none the stamp says so.
-std::string cpu_name() {
-  std::ifstream info("/proc/cpuinfo");
-  for (std::string line; std::getline(info, line);) {
-    if (!line.starts_with("model name")) continue;
-    const std::size_t colon = line.find(": ");
-    if (colon != std::string::npos) return line.substr(colon + 2);
-  }
-  return "unknown";
-}
 
 std::int64_t peak_process_bytes() {
   rusage usage{};
@@ -45,7 +34,7 @@ nlohmann::ordered_json machine_stamp(const RunConfig& config) {
   stamp["fovea"] = version();
   stamp["commit"] = commit();
   stamp["date"] = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)));
-  stamp["machine"] = {{"cpu", cpu_name()}, {"processors", sysconf(_SC_NPROCESSORS_ONLN)}};
+  stamp["machine"] = {{"cpu", processor_name()}, {"processors", sysconf(_SC_NPROCESSORS_ONLN)}};
   stamp["compiler"] = __VERSION__;
   stamp["device"] = config.device;
   stamp["dtype"] = config.dtype;

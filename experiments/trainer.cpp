@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <optional>
 #include <span>
@@ -16,6 +15,7 @@
 #include "interrupts.hpp"
 #include "kernels/cpu/workspace.hpp"
 #include "kernels/measured_peaks.hpp"
+#include "kernels/runtime/clock.hpp"
 #include "kernels/runtime/error.hpp"
 #include "kernels/runtime/observed.hpp"
 #include "kernels/runtime/shadow.hpp"
@@ -26,10 +26,6 @@
 
 namespace fovea {
 namespace {
-
-double now_s() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 LoaderOptions training_options(const RunConfig& config, LoaderOptions options) {
   options.training = true;

@@ -1,4 +1,4 @@
-// The two strings come from the build: see commit.cmake.
+// The two strings come from the build: see cmake/commit.cmake.
 #include "version.hpp"
 
 #include "fovea_commit.hpp"

@@ -25,6 +25,7 @@
 #include "kernels/pointwise/scale_residual_kernels.hpp"
 #include "kernels/pool/kernels.hpp"
 #include "kernels/runtime/error.hpp"
+#include "kernels/runtime/machine.hpp"
 #include "kernels/runtime/memory.hpp"
 #include "kernels/runtime/storage.hpp"
 

@@ -18,6 +18,7 @@
 #include "eval/profile_report.hpp"
 #include "kernels/runtime/chrome_trace.hpp"
 #include "kernels/runtime/layer_scope.hpp"
+#include "kernels/runtime/machine.hpp"
 #include "kernels/runtime/profile.hpp"
 #include "models/zoo.hpp"
 

@@ -40,19 +40,26 @@ Column metric(const char* name, const char* title) {
           [](const ComparedRow& r) { return r.metrics ? ((*r.metrics).*Member).value : none; }};
 }
 
+// What stands beside a model; an ablation is not the paper's.
+const PaperRow* paper_of(const ComparedRow& row, std::size_t classes) {
+  return row.kind == RowKind::model ? paper_row(row.model, classes) : nullptr;
+}
+
+// Columns of the paper are there where the task is its own, of three grades.
+constexpr std::size_t paper_classes = 3;
+
 template <double PaperRow::*Member>
 Column paper(const char* name, const char* title) {
-  const auto value = [](const ComparedRow& r) {
-    const PaperRow* row = r.kind == RowKind::model ? paper_row(r.model, 3) : nullptr;
-    return row ? row->*Member : none;
-  };
   return {{name, title},
           Column::circumstances,
           [](const ComparedRow& r) {
-            const PaperRow* row = r.kind == RowKind::model ? paper_row(r.model, 3) : nullptr;
+            const PaperRow* row = paper_of(r, paper_classes);
             return row ? fmt::format("{:.2f}", row->*Member) : std::string();
           },
-          value};
+          [](const ComparedRow& r) {
+            const PaperRow* row = paper_of(r, paper_classes);
+            return row ? row->*Member : none;
+          }};
 }
 
 double seconds_of(const ComparedRow& row) {
@@ -77,8 +84,6 @@ std::string duration(double seconds) {
   if (s < 3600) return fmt::format("{} min {} s", s / 60, s % 60);
   return fmt::format("{} h {} min", s / 3600, s / 60 % 60);
 }
-
-std::string p_text(double p) { return p < 0.001 ? "< 0.001" : fmt::format("{:.3f}", p); }
 
 std::string state_of(const ComparedRow& row) {
   const auto finished =
@@ -145,7 +150,7 @@ std::vector<Column> own_columns(bool with_paper) {
 }
 
 std::vector<Column> columns_of(const Comparison& comparison) {
-  return own_columns(comparison.classes.size() == 3);
+  return own_columns(comparison.classes.size() == paper_classes);
 }
 
 std::string marked_name(const Comparison& comparison, const ComparedRow& row) {
@@ -227,8 +232,7 @@ nlohmann::ordered_json json_of(const Comparison& comparison, const ComparedRow& 
   if (!std::isnan(rate_of(row))) json["images_per_s"] = rate_of(row);
   if (row.metrics) json["metrics"] = nlohmann::ordered_json::parse(metrics_json(*row.metrics));
   if (row.difference) json["difference"] = json_of(*row.difference, comparison.reference);
-  if (const PaperRow* paper =
-          row.kind == RowKind::model ? paper_row(row.model, comparison.classes.size()) : nullptr) {
+  if (const PaperRow* paper = paper_of(row, comparison.classes.size())) {
     json["paper"] = {{"precision", paper->precision},
                      {"recall", paper->recall},
                      {"accuracy", paper->accuracy},
@@ -343,8 +347,7 @@ std::string comparison_csv(const Comparison& comparison) {
           seconds_of(row), rate_of(row)}) {
       cells.push_back(number(part));
     }
-    const PaperRow* paper =
-        row.kind == RowKind::model ? paper_row(row.model, comparison.classes.size()) : nullptr;
+    const PaperRow* paper = paper_of(row, comparison.classes.size());
     for (const auto member : {&PaperRow::precision, &PaperRow::recall, &PaperRow::accuracy, &PaperRow::f1_pr})
       cells.push_back(paper ? number(paper->*member) : "");
     text += csv_line(cells);

@@ -127,14 +127,12 @@ std::string difference_cell(const MetricValue& d) {
   return fmt::format("<td>{:+.3f}<small>[{:+.3f}, {:+.3f}]</small></td>", d.value, d.low, d.high);
 }
 
-std::string probability_text(double p) { return p < 0.001 ? "&lt; 0.001" : fmt::format("{:.3f}", p); }
-
 std::string difference_row(const std::string& name, const PairedDifference& d) {
   std::string html = fmt::format("<tr><th scope=\"row\">{}</th>", escaped(name));
   for (const MetricValue& value : {d.accuracy, d.f1, d.kappa, d.auroc}) html += difference_cell(value);
   return html + fmt::format("<td>{}</td><td>{}</td><td>{}</td><td>{}</td><td class=\"words\">{}</td></tr>\n",
-                            d.only_this, d.only_reference, probability_text(d.p),
-                            probability_text(d.p_corrected), escaped(d.test));
+                            d.only_this, d.only_reference, escaped(p_text(d.p)),
+                            escaped(p_text(d.p_corrected)), escaped(d.test));
 }
 
 std::string differences_section(const Comparison& comparison) {
@@ -175,19 +173,17 @@ std::string confusion_section(const Comparison& comparison) {
 
 std::string hard_card(const Comparison& comparison, const HardSample& sample) {
   const auto name = [&](std::size_t k) {
-    return k < comparison.classes.size() ? escaped(comparison.classes[k]) : fmt::format("{}", k);
+    return k < comparison.classes.size() ? comparison.classes[k] : fmt::format("{}", k);
   };
-  std::string html =
-      fmt::format("<article class=\"card\"><h3>{}</h3>\n<div class=\"pictures\">\n", escaped(sample.id));
-  for (const Picture& picture : sample.pictures) html += picture_html(picture);
-  html += fmt::format("</div>\n<p>labelled <b>{}</b>, wrong in <b>{} of {}</b></p>\n<div class=\"shares\">\n",
-                      name(static_cast<std::size_t>(sample.label)), sample.wrong, sample.of);
+  std::vector<CardShare> shares;
   for (std::size_t k = 0; k < sample.predicted.size(); ++k) {
-    html += fmt::format("<span>{}</span><span>{}</span><i style=\"--share:{:.3f}\"></i>\n", name(k),
-                        sample.predicted[k],
-                        static_cast<double>(sample.predicted[k]) / static_cast<double>(sample.of));
+    shares.push_back({name(k), fmt::format("{}", sample.predicted[k]),
+                      static_cast<double>(sample.predicted[k]) / static_cast<double>(sample.of)});
   }
-  return html + "</div></article>\n";
+  const std::string body =
+      fmt::format("<p>labelled <b>{}</b>, wrong in <b>{} of {}</b></p>\n",
+                  escaped(name(static_cast<std::size_t>(sample.label))), sample.wrong, sample.of);
+  return card_html(sample.id, sample.pictures, body, shares);
 }
 
 std::string hardest_section(const Comparison& comparison) {

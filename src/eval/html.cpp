@@ -73,6 +73,22 @@ std::string picture_html(const Picture& picture) {
       escaped(picture.caption), media_type(picture), base64(picture.bytes));
 }
 
+std::string card_html(const std::string& title, std::span<const Picture> pictures, const std::string& body,
+                      std::span<const CardShare> shares) {
+  std::string html = fmt::format("<article class=\"card\"><h3>{}</h3>\n", escaped(title));
+  if (!pictures.empty()) {
+    html += "<div class=\"pictures\">\n";
+    for (const Picture& picture : pictures) html += picture_html(picture);
+    html += "</div>\n";
+  }
+  html += body + "<div class=\"shares\">\n";
+  for (const CardShare& s : shares) {
+    html += fmt::format("<span>{}</span><span>{}</span><i style=\"--share:{:.3f}\"></i>\n", escaped(s.name),
+                        escaped(s.text), s.share);
+  }
+  return html + "</div></article>\n";
+}
+
 std::string facts_html(std::span<const std::pair<std::string, std::string>> facts) {
   std::string html;
   for (const auto& [name, value] : facts)

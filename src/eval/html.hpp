@@ -28,6 +28,15 @@ std::string base64(std::string_view bytes);
 /// A figure with the picture as a data URI. Error, naming the caption, where the bytes are no PNG or JPEG.
 std::string picture_html(const Picture& picture);
 
+/// A bar of a card: `text` beside a name, and a share of 0 to 1.
+struct CardShare {
+  std::string name, text;
+  double share = 0;
+};
+/// A card with pictures side by side, what is said of them (HTML) and bars under it.
+std::string card_html(const std::string& title, std::span<const Picture> pictures, const std::string& body,
+                      std::span<const CardShare> shares);
+
 /// A list of terms and what they are; empty for none.
 std::string facts_html(std::span<const std::pair<std::string, std::string>> facts);
 

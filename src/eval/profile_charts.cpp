@@ -12,22 +12,12 @@
 #include <vector>
 
 #include "eval/html.hpp"
+#include "eval/svg.hpp"
 
 namespace fovea {
 namespace {
 
 constexpr int styles = 8;
-
-std::string svg(double width, double height, const std::string& label, const std::string& content,
-                const char* style = "") {
-  return fmt::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\"{}>\n{}</svg>\n", width,
-                     height, escaped(label), style, content);
-}
-
-std::string text_at(double x, double y, const char* anchor, const std::string& words) {
-  return fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\">{}</text>\n", x, y, anchor,
-                     escaped(words));
-}
 
 // ---- roofline -----------------------------------------------------------------------------------
 
@@ -74,14 +64,14 @@ std::string log_axes(const LogFrame& frame) {
   for (double power = frame.y_low; power <= frame.y_high; ++power) {
     const double y = frame.y(std::pow(10, power));
     out += fmt::format("<path class=\"grid\" d=\"M{:.1f} {:.1f}H{:.1f}\"/>\n", frame.left, y, frame.right);
-    out += text_at(frame.left - 6, y + 4, "end", power_text(power - 9));
+    out += svg_text(frame.left - 6, y + 4, "end", power_text(power - 9));
   }
   for (double power = frame.x_low; power <= frame.x_high; ++power)
-    out += text_at(frame.x(std::pow(10, power)), frame.bottom + 16, "middle", power_text(power));
+    out += svg_text(frame.x(std::pow(10, power)), frame.bottom + 16, "middle", power_text(power));
   out += fmt::format("<path class=\"axis\" d=\"M{:.1f} {:.1f}H{:.1f}\"/>\n", frame.left, frame.bottom,
                      frame.right);
-  out += text_at((frame.left + frame.right) / 2, frame.bottom + 32, "middle", "FLOP per byte of traffic");
-  return out + text_at(0, frame.top - 12, "start", "GFLOP/s");
+  out += svg_text((frame.left + frame.right) / 2, frame.bottom + 32, "middle", "FLOP per byte of traffic");
+  return out + svg_text(0, frame.top - 12, "start", "GFLOP/s");
 }
 
 // Of the types in which at least a thousandth of the operations is done.
@@ -109,8 +99,8 @@ std::string roof(const LogFrame& frame, double copy, const Peaks::Gemm& gemm, in
     path = fmt::format("M{:.1f} {:.1f}", frame.left, frame.y(gemm.flops));
   }
   return fmt::format("<path class=\"line s{}\" d=\"{}H{:.1f}\"/>\n", style % styles, path, frame.right) +
-         text_at(frame.right, frame.y(gemm.flops) + (style == 1 ? -5 : 13), "end",
-                 fmt::format("{} {:.0f} GFLOP/s", name_of(gemm.dtype), gemm.flops * 1e-9));
+         svg_text(frame.right, frame.y(gemm.flops) + (style == 1 ? -5 : 13), "end",
+                  fmt::format("{} {:.0f} GFLOP/s", name_of(gemm.dtype), gemm.flops * 1e-9));
 }
 
 std::string dot(const LogFrame& frame, const ProfileRow& row, double share, int number) {
@@ -243,10 +233,10 @@ std::string roofline_chart(std::span<const ProfileRow> rows, const Peaks& peaks)
   for (std::size_t i = dots.size(); i-- > 0;)  // the longest are drawn last
     out += dot(frame, *dots[i], dots[i]->self_seconds / total, i < numbered ? static_cast<int>(i) + 1 : 0);
   return "<figure>" +
-         svg(480, 318,
-             fmt::format("Roofline of the kernels under a copy of {:.1f} GB/s",
-                         peaks.copy_bytes_per_s * 1e-9),
-             out) +
+         svg_image(480, 318,
+                   fmt::format("Roofline of the kernels under a copy of {:.1f} GB/s",
+                               peaks.copy_bytes_per_s * 1e-9),
+                   out) +
          numbered_list(dots, numbered) + "</figure>\n";
 }
 
@@ -258,7 +248,7 @@ std::string time_line(const Profile& profile, int step) {
   double y = 0;
   const auto draw_lane = [&](const char* title, const Lane& lane, bool by_op) {
     if (*title != '\0') {
-      out += text_at(0, y + 12, "start", title);
+      out += svg_text(0, y + 12, "start", title);
       y += 17;
     }
     for (const Bar& bar : merged(lane, least)) {
@@ -274,16 +264,16 @@ std::string time_line(const Profile& profile, int step) {
   y += 4;
   out += fmt::format("<path class=\"axis\" d=\"M0 {:.1f}H{}\"/>\n", y, line_right);
   for (int i = 0; i <= 4; ++i)
-    out += text_at(line_right * i / 4, y + 15,
-                   i == 0   ? "start"
-                   : i == 4 ? "end"
-                            : "middle",
-                   time_text(lanes.seconds * i / 4));
+    out += svg_text(line_right * i / 4, y + 15,
+                    i == 0   ? "start"
+                    : i == 4 ? "end"
+                             : "middle",
+                    time_text(lanes.seconds * i / 4));
   return "<div class=\"wide\" tabindex=\"0\" role=\"region\" aria-label=\"time line\">" +
-         svg(line_right, y + 20,
-             fmt::format("Time line of a step of {}: its parts, layers and kernels",
-                         time_text(lanes.seconds)),
-             out, " style=\"max-width:none;min-width:44rem\"") +
+         svg_image(line_right, y + 20,
+                   fmt::format("Time line of a step of {}: its parts, layers and kernels",
+                               time_text(lanes.seconds)),
+                   out, "max-width:none;min-width:44rem") +
          "</div>\n";
 }
 

@@ -93,23 +93,17 @@ std::string class_name(const ReportInput& input, int k) {
 
 std::string mistake_card(const ReportInput& input, const Mistake& mistake) {
   const Prediction& p = mistake.prediction;
-  std::string html = fmt::format("<article class=\"card\"><h3>{}</h3>\n", escaped(p.id));
-  if (!mistake.pictures.empty()) {
-    html += "<div class=\"pictures\">\n";
-    for (const Picture& picture : mistake.pictures) html += picture_html(picture);
-    html += "</div>\n";
-  }
-  html += fmt::format("<p>labelled <b>{}</b>, predicted <b>{}</b></p>\n", escaped(class_name(input, p.label)),
-                      escaped(class_name(input, p.predicted)));
+  std::string body =
+      fmt::format("<p>labelled <b>{}</b>, predicted <b>{}</b></p>\n", escaped(class_name(input, p.label)),
+                  escaped(class_name(input, p.predicted)));
   if (!p.subject.empty() && p.subject != p.id)
-    html += fmt::format("<p class=\"note\">subject {}</p>\n", escaped(p.subject));
-  html += "<div class=\"shares\">\n";
+    body += fmt::format("<p class=\"note\">subject {}</p>\n", escaped(p.subject));
+  std::vector<CardShare> shares;
   for (std::size_t k = 0; k < p.probabilities.size(); ++k) {
-    html +=
-        fmt::format("<span>{}</span><span>{:.3f}</span><i style=\"--share:{:.3f}\"></i>\n",
-                    escaped(class_name(input, static_cast<int>(k))), p.probabilities[k], p.probabilities[k]);
+    shares.push_back({class_name(input, static_cast<int>(k)), fmt::format("{:.3f}", p.probabilities[k]),
+                      p.probabilities[k]});
   }
-  return html + "</div></article>\n";
+  return card_html(p.id, mistake.pictures, body, shares);
 }
 
 std::string mistakes_section(const ReportInput& input) {

@@ -182,22 +182,14 @@ double Evaluator::auroc_of(std::size_t k, const Counts& counts) const {
          (2 * static_cast<double>(positives) * static_cast<double>(negatives));
 }
 
-SeedEvaluator::SeedEvaluator(std::span<const std::vector<Prediction>> seeds, std::size_t classes)
-    : lists_(seeds.begin(), seeds.end()) {
-  if (lists_.empty()) fail("there are no predictions to compute metrics of");
-  for (std::vector<Prediction>& list : lists_) {
-    if (lists_.size() > 1) list = in_order(list, seeds.front());
-    check_predictions(list, classes);
-  }
-  for (const std::vector<Prediction>& list : lists_) evaluators_.emplace_back(list, classes);
-}
-
 SeedEvaluator::SeedEvaluator(std::span<const std::vector<Prediction>> seeds, std::size_t classes,
-                             const SeedEvaluator& order)
+                             std::span<const Prediction> order)
     : lists_(seeds.begin(), seeds.end()) {
   if (lists_.empty()) fail("there are no predictions to compute metrics of");
+  const bool matched = !order.empty() || seeds.size() > 1;
+  if (order.empty()) order = seeds.front();
   for (std::vector<Prediction>& list : lists_) {
-    list = in_order(list, order.samples());
+    if (matched) list = in_order(list, order);
     check_predictions(list, classes);
   }
   for (const std::vector<Prediction>& list : lists_) evaluators_.emplace_back(list, classes);

@@ -43,12 +43,12 @@ class Evaluator {
 /// Several networks' predictions of the same samples, one list a seed. A score is the mean over the seeds.
 class SeedEvaluator {
  public:
-  /// Samples are matched by id and taken in the order of the first list. Error where the lists are not of the same
-  /// samples, subjects and labels.
-  SeedEvaluator(std::span<const std::vector<Prediction>> seeds, std::size_t classes);
-  /// As `seeds`, in another's order of samples.
+  /// Samples are matched by id and taken in the order of `order`, or else of the first list. Error where they are not of
+  /// the same samples, subjects and labels.
   SeedEvaluator(std::span<const std::vector<Prediction>> seeds, std::size_t classes,
-                const SeedEvaluator& order);
+                std::span<const Prediction> order = {});
+  SeedEvaluator(const SeedEvaluator&) = delete;
+  SeedEvaluator& operator=(const SeedEvaluator&) = delete;
 
   std::span<const Prediction> samples() const { return lists_.front(); }
   std::span<const std::vector<Prediction>> lists() const { return lists_; }

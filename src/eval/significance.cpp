@@ -1,6 +1,8 @@
 // See significance.hpp.
 #include "eval/significance.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -64,6 +66,8 @@ double mcnemar_exact(std::int64_t b, std::int64_t c) {
   return std::min(1.0, 2 * tail);
 }
 
+std::string p_text(double p) { return p < 0.001 ? "< 0.001" : fmt::format("{:.3f}", p); }
+
 std::vector<double> holm(std::span<const double> p) {
   std::vector<std::size_t> order(p.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
@@ -81,7 +85,7 @@ PairedDifference paired_difference(std::span<const std::vector<Prediction>> row,
                                    std::span<const std::vector<Prediction>> reference,
                                    const std::vector<std::string>& classes, const BootstrapOptions& options) {
   const SeedEvaluator second(reference, classes.size());
-  const SeedEvaluator first(row, classes.size(), second);
+  const SeedEvaluator first(row, classes.size(), second.samples());
   const SubjectDraws draws(second.samples(), options.seed);
   const std::array<Member, 4> members{{{place_of("accuracy"), &PairedDifference::accuracy},
                                        {place_of("f1"), &PairedDifference::f1},

@@ -31,6 +31,9 @@ struct PairedDifference {
 /// 2 P(X <= min(b, c)) for X ~ Binomial(b + c, 1/2), at most 1; 1 where b + c = 0.
 double mcnemar_exact(std::int64_t b, std::int64_t c);
 
+/// "0.042", "< 0.001"
+std::string p_text(double p);
+
 /// The p-values corrected, in their order.
 std::vector<double> holm(std::span<const double> p);
 

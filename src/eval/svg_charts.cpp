@@ -11,6 +11,7 @@
 
 #include "eval/html.hpp"
 #include "eval/plots.hpp"
+#include "eval/svg.hpp"
 
 namespace fovea {
 namespace {
@@ -26,16 +27,6 @@ struct Frame {
   double y(double v) const { return bottom + (top - bottom) * (v - y_low) / (y_high - y_low); }
 };
 
-std::string svg(double width, double height, const std::string& label, const std::string& content) {
-  return fmt::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">\n{}</svg>\n", width, height,
-                     escaped(label), content);
-}
-
-std::string text_at(double x, double y, const char* anchor, const std::string& words) {
-  return fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\">{}</text>\n", x, y, anchor,
-                     escaped(words));
-}
-
 std::string tick_text(double value) { return std::abs(value) < 1e-12 ? "0" : fmt::format("{:.4g}", value); }
 
 std::string axes(const Frame& frame, const std::vector<double>& x_ticks, const std::vector<double>& y_ticks,
@@ -44,14 +35,14 @@ std::string axes(const Frame& frame, const std::vector<double>& x_ticks, const s
   for (const double tick : y_ticks) {
     out += fmt::format("<path class=\"grid\" d=\"M{:.1f} {:.1f}H{:.1f}\"/>\n", frame.left, frame.y(tick),
                        frame.right);
-    out += text_at(frame.left - 6, frame.y(tick) + 4, "end", tick_text(tick));
+    out += svg_text(frame.left - 6, frame.y(tick) + 4, "end", tick_text(tick));
   }
   for (const double tick : x_ticks)
-    out += text_at(frame.x(tick), frame.bottom + 16, "middle", tick_text(tick));
+    out += svg_text(frame.x(tick), frame.bottom + 16, "middle", tick_text(tick));
   out += fmt::format("<path class=\"axis\" d=\"M{:.1f} {:.1f}H{:.1f}\"/>\n", frame.left, frame.bottom,
                      frame.right);
-  out += text_at((frame.left + frame.right) / 2, frame.bottom + 32, "middle", x_title);
-  return out + text_at(0, frame.top - 10, "start", y_title);
+  out += svg_text((frame.left + frame.right) / 2, frame.bottom + 32, "middle", x_title);
+  return out + svg_text(0, frame.top - 10, "start", y_title);
 }
 
 /// Steps of less than a tenth of a pixel are left out, so that a curve of many points stays short.
@@ -101,7 +92,7 @@ std::vector<double> fifths() { return {0, 0.2, 0.4, 0.6, 0.8, 1}; }
 /// The bar spans the bin; its interval stands where the mean confidence is, to be held against the diagonal.
 std::string reliability_bar(const ReliabilityBin& bin, const Frame& frame) {
   const double x0 = frame.x(bin.low) + 1, x1 = frame.x(bin.high) - 1;
-  std::string out = text_at((x0 + x1) / 2, frame.top - 4, "middle", fmt::format("{}", bin.count));
+  std::string out = svg_text((x0 + x1) / 2, frame.top - 4, "middle", fmt::format("{}", bin.count));
   if (bin.count == 0) return out;
   const double x = frame.x(bin.confidence), y = frame.y(bin.accuracy);
   out += fmt::format("<path class=\"bar\" d=\"M{0:.1f} {1:.1f}V{2:.1f}H{3:.1f}V{1:.1f}z\"/>\n", x0,
@@ -183,7 +174,7 @@ std::string line_chart(const LineChart& chart) {
     out += fmt::format("<path class=\"{}\" d=\"{}\"><title>{}</title></path>\n", style_of(line), path,
                        escaped(line.name));
   }
-  return svg(chart.width, chart.height, chart.label, out);
+  return svg_image(chart.width, chart.height, chart.label, out);
 }
 
 EpochAxis epoch_axis(std::span<const EpochRow> rows, std::size_t count) {
@@ -277,12 +268,13 @@ std::string reliability_chart(const Calibration& calibration) {
                     .y_low = 0,
                     .y_high = 1};
   std::string out = axes(frame, fifths(), fifths(), "confidence", "");
-  out += text_at(0, 14, "start", "accuracy; above, samples in each bin");
+  out += svg_text(0, 14, "start", "accuracy; above, samples in each bin");
   for (const ReliabilityBin& bin : calibration.bins) out += reliability_bar(bin, frame);
   out += fmt::format("<path class=\"guide\" d=\"M{:.1f} {:.1f}L{:.1f} {:.1f}\"/>\n", frame.left, frame.bottom,
                      frame.right, frame.top);
   return "<figure>" +
-         svg(full_width, height,
+         svg_image(
+             full_width, height,
              fmt::format(
                  "Reliability diagram: accuracy by confidence in {} bins; expected calibration error {:.3f}",
                  calibration.bins.size(), calibration.ece),
@@ -311,8 +303,9 @@ std::string dot_strips(const std::string& label, std::span<const DotStrip> strip
     out += draw_strip(strips[i], frame, strip_height * static_cast<double>(i));
   out += fmt::format("<path class=\"axis\" d=\"M{:.1f} {:.1f}H{:.1f}\"/>\n", frame.left, frame.bottom,
                      frame.right);
-  for (const double tick : ticks) out += text_at(frame.x(tick), frame.bottom + 16, "middle", tick_text(tick));
-  return svg(full_width, bottom + 22, label, out);
+  for (const double tick : ticks)
+    out += svg_text(frame.x(tick), frame.bottom + 16, "middle", tick_text(tick));
+  return svg_image(full_width, bottom + 22, label, out);
 }
 
 }  // namespace fovea

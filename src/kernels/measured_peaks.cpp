@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <fstream>
 #include <functional>
 #include <memory>
 #include <random>
@@ -19,6 +18,7 @@
 #include "kernels/runtime/device_info.hpp"
 #include "kernels/runtime/error.hpp"
 #include "kernels/runtime/launch.hpp"
+#include "kernels/runtime/machine.hpp"
 #include "kernels/runtime/memory.hpp"
 #include "kernels/runtime/storage.hpp"
 #include "kernels/runtime/timing.hpp"
@@ -231,17 +231,6 @@ Peaks measure_device(Peaks peaks) {
   add_device_product(watch, peaks, Dtype::bf16, size, copies);
   peaks.spread = watch.spread();
   return peaks;
-}
-
-// Linux tells the processor's name in a file.
-std::string processor_name() {
-  std::ifstream info("/proc/cpuinfo");
-  for (std::string line; std::getline(info, line);) {
-    if (!line.starts_with("model name")) continue;
-    const std::size_t colon = line.find(": ");
-    if (colon != std::string::npos) return line.substr(colon + 2);
-  }
-  return "unknown processor";
 }
 
 }  // namespace

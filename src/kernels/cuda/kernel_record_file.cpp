@@ -9,6 +9,7 @@
 #include "kernels/cuda/plan_cache.hpp"
 #include "kernels/runtime/atomic_file.hpp"
 #include "kernels/runtime/error.hpp"
+#include "kernels/runtime/machine.hpp"
 #include "kernels/runtime/strict_json.hpp"
 
 namespace fovea {

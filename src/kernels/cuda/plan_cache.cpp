@@ -4,14 +4,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cctype>
-#include <cstdlib>
 #include <filesystem>
 #include <set>
 #include <utility>
 
 #include "kernels/runtime/atomic_file.hpp"
 #include "kernels/runtime/error.hpp"
+#include "kernels/runtime/machine.hpp"
 #include "kernels/runtime/memory.hpp"
 #include "kernels/runtime/strict_json.hpp"
 
@@ -132,11 +131,6 @@ std::string json_of(const PlanFile& file) {
   if (file.copy_bytes_per_s() > 0) whole["copy_bytes_per_s"] = file.copy_bytes_per_s();
   whole["problems"] = problems;
   return whole.dump(1);
-}
-
-std::string environment(const char* name) {
-  const char* const value = std::getenv(name);
-  return value == nullptr ? "" : value;
 }
 
 }  // namespace
@@ -318,29 +312,13 @@ double floor_us(const PlanEntry& entry, const DeviceRates& rates) {
 
 std::string plan_folder() {
   if (const std::string named = environment("FOVEA_PLAN_CACHE"); !named.empty()) return named;
-  if (const std::string cache = environment("XDG_CACHE_HOME"); !cache.empty()) return cache + "/fovea";
-  const std::string home = environment("HOME");
-  if (home.empty()) fail("there is no folder for the plan cache: set FOVEA_PLAN_CACHE");
-  return home + "/.cache/fovea";
+  if (const std::string folder = cache_folder(); !folder.empty()) return folder;
+  fail("there is no folder for the plan cache: set FOVEA_PLAN_CACHE");
 }
 
 std::string plan_path(const PlanFileHeader& header) {
   return fmt::format("{}/plans-{}-cudnn-{}-cublaslt-{}.json", plan_folder(), file_name_of(header.device),
                      file_name_of(header.cudnn), file_name_of(header.cublaslt));
-}
-
-std::string file_name_of(std::string_view text) {
-  std::string name;
-  for (const char c : text) {
-    const bool plain = std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.';
-    if (plain) {
-      name += c;
-    } else if (!name.empty() && name.back() != '-') {
-      name += '-';
-    }
-  }
-  while (!name.empty() && name.back() == '-') name.pop_back();
-  return name.empty() ? "unknown" : name;
 }
 
 }  // namespace fovea

@@ -145,11 +145,9 @@ class PlanFile {
   double copy_bytes_per_s_ = 0;
 };
 
-/// ${FOVEA_PLAN_CACHE}, else ${XDG_CACHE_HOME}/fovea, else ~/.cache/fovea; Error where none of these is set.
+/// ${FOVEA_PLAN_CACHE}, else cache_folder() (machine.hpp); Error where there is neither.
 std::string plan_folder();
 /// PLAN_FOLDER/plans-DEVICE-cudnn-VERSION-cublaslt-VERSION.json
 std::string plan_path(const PlanFileHeader& header);
-/// Letters, digits and dots of a name, the rest as single dashes: "NVIDIA H200" is "NVIDIA-H200".
-std::string file_name_of(std::string_view text);
 
 }  // namespace fovea

@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <optional>
 #include <utility>
 
+#include "kernels/runtime/clock.hpp"
 #include "kernels/runtime/debug.hpp"
 #include "kernels/runtime/device_api.hpp"
 #include "kernels/runtime/device_marks.hpp"
@@ -52,10 +52,6 @@ void check_ports(const Primitive& primitive, const PortList& specs, Ports ports,
 Device device_of_ports(Ports ports) {
   const auto present = std::find_if(ports.begin(), ports.end(), [](const View& v) { return bool(v); });
   return present == ports.end() ? Device::cpu : present->device;
-}
-
-double now_s() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 TraceSink* sink = nullptr;

@@ -2,8 +2,8 @@
 #include "kernels/runtime/ledger.hpp"
 
 #include <algorithm>
-#include <chrono>
 
+#include "kernels/runtime/clock.hpp"
 #include "kernels/runtime/debug.hpp"
 #include "kernels/runtime/host_bytes.hpp"
 #include "kernels/runtime/launch.hpp"
@@ -11,10 +11,6 @@
 
 namespace fovea {
 namespace {
-
-double now_s() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 const Kernel* reference_of(const Primitive& primitive, const void* problem) {
   const auto it = std::find_if(primitive.kernels.begin(), primitive.kernels.end(), [&](const Kernel& k) {

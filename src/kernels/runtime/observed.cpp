@@ -4,9 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 
+#include "kernels/runtime/clock.hpp"
 #include "kernels/runtime/debug.hpp"
 #include "kernels/runtime/device_pool.hpp"
 #include "kernels/runtime/ledger.hpp"
@@ -21,10 +21,6 @@ thread_local bool unseen = false;
 thread_local double taken = 0;
 std::int64_t step = 0;
 SharedScratch scratch;
-
-double now_s() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 // Adds its life to what observers took.
 struct Taking {

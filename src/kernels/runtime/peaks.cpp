@@ -4,12 +4,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cctype>
-#include <cstdlib>
 #include <filesystem>
 
 #include "kernels/runtime/atomic_file.hpp"
 #include "kernels/runtime/error.hpp"
+#include "kernels/runtime/machine.hpp"
 #include "kernels/runtime/strict_json.hpp"
 
 namespace fovea {
@@ -24,25 +23,6 @@ constexpr const char* format_name = "fovea peaks";
 constexpr std::int64_t format_version = 1;
 constexpr std::size_t most_bytes = std::size_t{1} << 16;
 constexpr Dtype floating[] = {Dtype::f32, Dtype::f64, Dtype::bf16};
-
-std::string environment(const char* name) {
-  const char* const value = std::getenv(name);
-  return value == nullptr ? "" : value;
-}
-
-// Letters, digits and dots; a dash for everything between.
-std::string file_name_of(const std::string& text) {
-  std::string name;
-  for (const char c : text) {
-    if (std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.') {
-      name += c;
-    } else if (!name.empty() && name.back() != '-') {
-      name += '-';
-    }
-  }
-  while (!name.empty() && name.back() == '-') name.pop_back();
-  return name.empty() ? "unknown" : name;
-}
 
 double positive(const Object& o, const char* key, const std::string& path) {
   const double value = o.number(key);
@@ -103,13 +83,6 @@ double Peaks::flops_of(Dtype dtype) const {
 
 double Peaks::floor_seconds(Dtype dtype, double flops, double bytes) const {
   return std::max(flops / flops_of(dtype), bytes / copy_bytes_per_s);
-}
-
-std::string cache_folder() {
-  if (const std::string named = environment("FOVEA_CACHE"); !named.empty()) return named;
-  if (const std::string cache = environment("XDG_CACHE_HOME"); !cache.empty()) return cache + "/fovea";
-  const std::string home = environment("HOME");
-  return home.empty() ? "" : home + "/.cache/fovea";
 }
 
 std::string peaks_path(const std::string& machine, int threads) {

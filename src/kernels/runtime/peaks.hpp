@@ -37,9 +37,6 @@ struct Peaks {
   bool operator==(const Peaks&) const = default;
 };
 
-/// FOVEA_CACHE, or XDG_CACHE_HOME/fovea, or HOME/.cache/fovea; empty where none of them is set.
-std::string cache_folder();
-
 /// CACHE_FOLDER/peaks-MACHINE-THREADS.json
 std::string peaks_path(const std::string& machine, int threads);
 

@@ -4,20 +4,16 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <map>
 #include <numeric>
 #include <tuple>
 
+#include "kernels/runtime/clock.hpp"
 #include "kernels/runtime/error.hpp"
 #include "kernels/runtime/layer_scope.hpp"
 
 namespace fovea {
 namespace {
-
-double now_s() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 Cost minus(const Cost& a, const Cost& b) {
   return {std::max(0.0, a.flops - b.flops), std::max(0.0, a.bytes - b.bytes)};

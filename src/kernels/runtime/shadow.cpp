@@ -9,6 +9,7 @@
 #include "kernels/runtime/host_bytes.hpp"
 #include "kernels/runtime/launch.hpp"
 #include "kernels/runtime/running.hpp"
+#include "kernels/runtime/timing.hpp"
 
 namespace fovea {
 namespace {
@@ -42,10 +43,7 @@ bool has_row(const Primitive& primitive, std::string_view name, Device device) {
 Spread spread_of(std::vector<double> values) {
   if (values.empty()) return {};
   std::sort(values.begin(), values.end());
-  const auto at = [&](double q) {
-    return values[static_cast<std::size_t>(q * static_cast<double>(values.size() - 1) + 0.5)];
-  };
-  return {at(0.1), at(0.5), at(0.9)};
+  return {quantile(values, 0.1), quantile(values, 0.5), quantile(values, 0.9)};
 }
 
 Spread Shadows::Row::ratio() const {

@@ -12,10 +12,6 @@
 namespace fovea {
 namespace {
 
-double quantile(std::vector<double> sorted, double q) {
-  return sorted[static_cast<std::size_t>(q * static_cast<double>(sorted.size() - 1) + 0.5)];
-}
-
 // `queue` puts all copies on the stream.
 template <class Queue>
 Timing time_copies(Stream stream, Queue&& queue, const TimingOptions& options) {
@@ -37,6 +33,10 @@ Timing time_copies(Stream stream, Queue&& queue, const TimingOptions& options) {
 }
 
 }  // namespace
+
+double quantile(std::span<const double> sorted, double q) {
+  return sorted[static_cast<std::size_t>(q * static_cast<double>(sorted.size() - 1) + 0.5)];
+}
 
 Timing time_runs(Device device, const std::function<void(int)>& run, const TimingOptions& options) {
   const Graph graph(device, [&] {

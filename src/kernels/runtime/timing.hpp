@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <span>
 
 #include "kernels/runtime/device.hpp"
 
@@ -13,6 +14,9 @@ struct Timing {
   double median_us = 0, p10_us = 0, p90_us = 0;  // of one run
   int copies = 0, replays = 0;
 };
+
+/// Of what was read the one that is nearest to this place; times are not interpolated.
+double quantile(std::span<const double> sorted, double q);
 
 struct TimingOptions {
   int copies = 20;   // runs in a graph

@@ -5,10 +5,5 @@ execute_process(COMMAND git describe --always --dirty --abbrev=12 --exclude=*
 if(NOT commit)
   set(commit unknown)
 endif()
-set(text "#pragma once\n#define FOVEA_VERSION \"${VERSION}\"\n#define FOVEA_COMMIT \"${commit}\"\n")
-if(EXISTS ${OUTPUT})
-  file(READ ${OUTPUT} before)
-endif()
-if(NOT "${before}" STREQUAL "${text}")
-  file(WRITE ${OUTPUT} "${text}")
-endif()
+file(CONFIGURE OUTPUT ${OUTPUT} @ONLY
+  CONTENT "#pragma once\n#define FOVEA_VERSION \"${VERSION}\"\n#define FOVEA_COMMIT \"${commit}\"\n")

@@ -1,5 +1,5 @@
-// See record.hpp.
-#include "record.hpp"
+// See bench_record.hpp.
+#include "kernels/bench_record.hpp"
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
@@ -8,13 +8,13 @@
 #include <algorithm>
 #include <cmath>
 #include <ctime>
-#include <fstream>
 #include <map>
 
 #include "kernels/cuda/library.hpp"
 #include "kernels/runtime/atomic_file.hpp"
 #include "kernels/runtime/device_info.hpp"
 #include "kernels/runtime/error.hpp"
+#include "kernels/runtime/machine.hpp"
 #include "kernels/runtime/strict_json.hpp"
 
 namespace fovea::bench {
@@ -27,14 +27,6 @@ constexpr int format_version = 1;
 constexpr std::size_t most_bytes = std::size_t{32} << 20, most_rows = 100000;
 
 constexpr double least_noise = 0.01;
-
-std::string processor() {
-  std::ifstream file("/proc/cpuinfo");
-  for (std::string line; std::getline(file, line);) {
-    if (line.starts_with("model name")) return line.substr(line.find(':') + 2);
-  }
-  return "unknown processor";
-}
 
 void put(Stamp& stamp, const char* field, std::string value) {
   for (auto& [name, text] : stamp) {
@@ -129,7 +121,7 @@ Stamp stamp_now(const std::string& tool, Device device, const std::string& commi
   put(stamp, "commit", commit);
   put(stamp, "kernel_hash", kernel_hash);
   put(stamp, "date", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr))));
-  put(stamp, "machine", fmt::format("{}, {} processors", processor(), omp_get_num_procs()));
+  put(stamp, "machine", fmt::format("{}, {} processors", processor_name(), omp_get_num_procs()));
   put(stamp, "device", "cpu");
   put(stamp, "compiler", "gcc " __VERSION__);
   put(stamp, "threads", fmt::format("{}", omp_get_max_threads()));
