@@ -31,6 +31,25 @@ Dataset open_data(const RunConfig& config, const std::string& path, bool labels_
   return open_dataset(path, options);
 }
 
+LoaderOptions training_options(const RunConfig& config, LoaderOptions options) {
+  options.training = true;
+  if (config.augmented) options.augment = config.augment;
+  return options;
+}
+
+std::vector<int> used_in_epochs(const Split& split) {
+  std::vector<int> samples = split.train;
+  samples.insert(samples.end(), split.validation.begin(), split.validation.end());
+  return samples;
+}
+
+std::unique_ptr<Model> checked_model(const RunConfig& config) {
+  std::unique_ptr<Model> model = make_model(config.model);
+  model->check_input_size(config.height, config.width);
+  model->to(parse_device(config.device));
+  return model;
+}
+
 Tensor label_tensor(const Batch& batch) {
   return Tensor::from<std::int64_t>(std::span<const std::int64_t>(batch.labels),
                                     {static_cast<std::int64_t>(batch.labels.size())}, Dtype::i64);

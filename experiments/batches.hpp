@@ -21,6 +21,15 @@ InputSpec input_spec(const RunConfig& config);
 /// The set of the config. Where `config` has class names (a trained run's), labels must be among them.
 Dataset open_data(const RunConfig& config, const std::string& path, bool labels_required);
 
+/// Those of a loader whose batches train.
+LoaderOptions training_options(const RunConfig& config, LoaderOptions options);
+
+/// The samples that an epoch needs, of training and validation.
+std::vector<int> used_in_epochs(const Split& split);
+
+/// The config's model on its device. UsageError where it cannot take the config's size of image.
+std::unique_ptr<Model> checked_model(const RunConfig& config);
+
 Tensor label_tensor(const Batch& batch);
 
 struct Outcome {

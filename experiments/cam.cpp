@@ -5,9 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <numeric>
 #include <optional>
-#include <span>
 
 #include "batches.hpp"
 #include "cam_maps.hpp"
@@ -15,6 +13,7 @@
 #include "command_line.hpp"
 #include "commands.hpp"
 #include "data/csv.hpp"
+#include "input_picture.hpp"
 #include "kernels/runtime/atomic_file.hpp"
 #include "kernels/runtime/error.hpp"
 #include "kernels/runtime/names.hpp"
@@ -32,7 +31,7 @@ struct Wanted {
   std::string run, data, ids, part, checkpoint, input, output;
   std::vector<std::string> files;
   std::string method = "gradcam", layers, target;
-  std::int64_t batch = 0, steps = 50;
+  std::int64_t steps = 50;
   double fovea_radius = 0.1;
   bool faithfulness = false, overwrite = false;
 };
@@ -140,7 +139,6 @@ int map_run(const CommandLine& line, const Wanted& w) {
   const RunFolder folder(w.run);
   RunConfig config = line.config(folder.config());
   set_key(config, "checkpoint", w.checkpoint.empty() ? "best" : w.checkpoint);
-  if (line.given("--batch")) set_key(config, "batch", fmt::format("{}", w.batch));
   resolve(config);
   allow_without_amp(config);
   apply_to_process(config);
@@ -197,23 +195,8 @@ std::vector<CamSample> samples_of_arrays(const Probe& probe, std::int64_t first,
   return samples;
 }
 
-ModelInput rows_of(const ModelInput& input, std::int64_t first, std::int64_t last, Device device) {
-  const NoGrad no_grad;
-  std::vector<std::int64_t> rows(static_cast<std::size_t>(last - first));
-  std::iota(rows.begin(), rows.end(), first);
-  const Tensor index =
-      Tensor::from<std::int64_t>(std::span<const std::int64_t>(rows), {last - first}, Dtype::i64);
-  ModelInput part;
-  for (const Tensor& image : input.images) part.images.push_back(gather_rows(image, index).to(device));
-  for (const auto& present : input.present)
-    part.present.push_back(present.empty() ? present
-                                           : std::vector(present.begin() + first, present.begin() + last));
-  return part;
-}
-
 int map_arrays(const CommandLine& line, const Wanted& w) {
   RunConfig config = line.config();
-  if (line.given("--batch")) set_key(config, "batch", fmt::format("{}", w.batch));
   resolve(config);
   apply_to_process(config);
   const CamOptions options = options_of(line, w, config);
@@ -229,8 +212,9 @@ int map_arrays(const CommandLine& line, const Wanted& w) {
   Output output(w, *model, options, config.class_names, ids);
   for (std::int64_t first = 0; first < count; first += config.batch) {
     const std::int64_t last = std::min(first + config.batch, count);
-    output.take(cam_maps(*model, rows_of(probe.input, first, last, device), probe.names,
-                         samples_of_arrays(probe, first, last), options));
+    ModelInput part = samples_of(probe.input, first, last);
+    for (Tensor& image : part.images) image = image.to(device);
+    output.take(cam_maps(*model, part, probe.names, samples_of_arrays(probe, first, last), options));
   }
   output.finish(line.json());
   return exit_done;
@@ -267,7 +251,7 @@ int command_cam(const Arguments& arguments) {
               "layers, each and the mean of them; torchvision's names do too (the last one)");
   line.option("--class", w.target, "N",
               "the class to explain, by number or name (each sample's most likely)");
-  line.option("-b,--batch", w.batch, "N", "samples, and changed images, in a forward pass (the run's)");
+  line.config_flag("batch", "samples, and changed images, in a forward pass (the run's)");
   line.flag("--faithfulness", w.faithfulness, "score the maps by insertion and deletion");
   line.option("--steps", w.steps, "N", "of each of their curves (50)");
   line.option("--fovea-radius", w.fovea_radius, "X",

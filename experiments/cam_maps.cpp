@@ -14,6 +14,7 @@
 #include "eval/cam_pass.hpp"
 #include "eval/colour_map.hpp"
 #include "eval/predictions.hpp"
+#include "input_picture.hpp"
 #include "kernels/runtime/error.hpp"
 
 namespace fovea {
@@ -36,19 +37,6 @@ CamMap sum_of(CamMethod method, const CamLayerValues& layer, std::size_t row) {
   const Shape& s = layer.activation.shape();
   return class_activation(method, row_of(layer.activation, row), row_of(layer.gradient, row), s[1], s[2],
                           s[3]);
-}
-
-ModelInput sample_of(const ModelInput& input, std::size_t sample) {
-  const NoGrad no_grad;
-  ModelInput one;
-  for (const Tensor& image : input.images) {
-    const std::int64_t index = static_cast<std::int64_t>(sample);
-    one.images.push_back(gather_rows(
-        image, Tensor::from<std::int64_t>(std::span(&index, 1), {1}, Dtype::i64, image.device())));
-  }
-  for (const std::vector<std::uint8_t>& present : input.present)
-    one.present.push_back(present.empty() ? present : std::vector{present[sample]});
-  return one;
 }
 
 /// One batch on its way from the pass to results.
@@ -132,7 +120,8 @@ class BatchMaps {
     const bool of_photograph = std::ranges::find(inputs, place_of_photograph()) != inputs.end();
     if (of_photograph) score_regions(r, samples_[sample].regions, map);
     if (options_.faithfulness_steps == 0) return;
-    const Faithfulness f = faithfulness(model_, sample_of(input_, sample), inputs, map, r.target,
+    const auto at = static_cast<std::int64_t>(sample);
+    const Faithfulness f = faithfulness(model_, samples_of(input_, at, at + 1), inputs, map, r.target,
                                         {.steps = options_.faithfulness_steps, .batch = options_.batch});
     r.insertion = f.insertion;
     r.deletion = f.deletion;

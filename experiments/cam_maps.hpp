@@ -70,10 +70,6 @@ struct CamSample {
 std::vector<CamResult> cam_maps(Model& model, const ModelInput& input, const std::vector<std::string>& names,
                                 const std::vector<CamSample>& samples, const CamOptions& options);
 
-/// An RGB picture of a modality's 8-bit image: photographs as they are, of an OCT volume the middle one of its
-/// slices.
-Image picture_of(const Image& image, Modality modality);
-
 /// The map in viridis over the picture, half and half.
 Image overlay_of(const Image& picture, const std::vector<float>& map);
 

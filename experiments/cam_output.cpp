@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <system_error>
 
+#include "eval/table_text.hpp"
 #include "kernels/runtime/atomic_file.hpp"
 #include "kernels/runtime/error.hpp"
 
@@ -82,39 +83,30 @@ std::string cam_json(const std::vector<CamResult>& results, CamMethod method,
 }
 
 std::string cam_table(const std::vector<CamResult>& results) {
-  std::size_t id = 2, modality = 8, layer = 5;
-  bool scored = false, disc = false, fovea = false;
-  for (const CamResult& r : results) {
-    id = std::max(id, r.id.size());
-    modality = std::max(modality, r.modality.size());
-    layer = std::max(layer, r.layer.size());
-    scored |= r.insertion.has_value();
-    disc |= r.disc.has_value();
-    fovea |= r.fovea.has_value();
-  }
-  const auto number = [](const std::optional<double>& v) {
-    return v ? fmt::format("{:>10.3f}", *v) : fmt::format("{:>10}", "-");
+  const auto any = [&](auto member) {
+    return std::ranges::any_of(results, [&](const CamResult& r) { return (r.*member).has_value(); });
   };
-  const auto share = [&](const std::optional<Energy>& e) {
-    return e ? fmt::format("{:>6.1f} % of {:>4.1f} %", 100 * e->share, 100 * e->area)
-             : fmt::format("{:>17}", "-");
+  const bool scored = any(&CamResult::insertion), disc = any(&CamResult::disc),
+             fovea = any(&CamResult::fovea);
+  const auto number = [](const std::optional<double>& v) { return v ? fmt::format("{:.3f}", *v) : "-"; };
+  const auto share = [](const std::optional<Energy>& e) {
+    return e ? fmt::format("{:.1f} % of {:.1f} %", 100 * e->share, 100 * e->area) : "-";
   };
-  std::string text = fmt::format("{:<{}}  {:<{}}  {:<{}}  class  probability  {:<12}", "id", id, "modality",
-                                 modality, "layer", layer, "status");
-  if (scored) text += fmt::format("{:>10}{:>10}", "insertion", "deletion");
-  if (disc) text += fmt::format("{:>19}", "in disc of area");
-  if (fovea) text += fmt::format("{:>19}", "at fovea of area");
-  text += "\n";
+  TextTable table{
+      {{"id", false}, {"modality", false}, {"layer", false}, {"class"}, {"probability"}, {"status", false}},
+      {}};
+  if (scored) table.header.insert(table.header.end(), {{"insertion"}, {"deletion"}});
+  if (disc) table.header.push_back({"in disc of area"});
+  if (fovea) table.header.push_back({"at fovea of area"});
   for (const CamResult& r : results) {
-    text += fmt::format("{:<{}}  {:<{}}  {:<{}}  {:>5}  {:>11.4f}  {:<12}", r.id, id, r.modality, modality,
-                        r.layer, layer, r.target, r.probability, name_of(r.status));
-    if (scored) text += number(r.insertion) + number(r.deletion);
-    if (disc) text += "  " + share(r.disc);
-    if (fovea) text += "  " + share(r.fovea);
-    while (text.ends_with(' ')) text.pop_back();
-    text += "\n";
+    std::vector<std::string>& row = table.rows.emplace_back(
+        std::vector<std::string>{r.id, r.modality, r.layer, fmt::format("{}", r.target),
+                                 fmt::format("{:.4f}", r.probability), std::string(name_of(r.status))});
+    if (scored) row.insert(row.end(), {number(r.insertion), number(r.deletion)});
+    if (disc) row.push_back(share(r.disc));
+    if (fovea) row.push_back(share(r.fovea));
   }
-  return text;
+  return terminal_table(table);
 }
 
 CamFolder::CamFolder(std::string path, bool overwrite, const std::vector<std::string>& ids,

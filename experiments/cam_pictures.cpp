@@ -122,16 +122,6 @@ void draw_key(Sheet& sheet, double y) {
 
 }  // namespace
 
-Image picture_of(const Image& image, Modality modality) {
-  if (modality == Modality::fundus) return image;
-  Image picture = make_image(image.height, image.width, 3);
-  const std::size_t pixels = picture.pixels.size() / 3, channels = static_cast<std::size_t>(image.channels);
-  for (std::size_t i = 0; i < pixels; ++i)
-    std::fill_n(picture.pixels.begin() + static_cast<std::ptrdiff_t>(3 * i), 3,
-                image.pixels[i * channels + channels / 2]);
-  return picture;
-}
-
 Image overlay_of(const Image& picture, const std::vector<float>& map) {
   Image overlay = picture;
   for (std::size_t i = 0; i < map.size(); ++i) {

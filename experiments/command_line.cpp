@@ -28,6 +28,16 @@ struct CommandLine::Impl {
     CLI::Option* option = nullptr;
   };
   std::deque<Typed> typed;
+
+  CLI::Option* add(const ConfigKey& key, const std::string& help) {
+    Typed& place = typed.emplace_back();
+    place.key = &key;
+    if (key.is_switch) return place.option = app.add_flag(key.flags, place.on, help);
+    place.option = app.add_option(key.flags, place.values, help)->type_name(key.value);
+    place.option->allow_extra_args(false);
+    if (!key.is_list) place.option->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+    return place.option;
+  }
 };
 
 namespace {
@@ -104,21 +114,18 @@ void CommandLine::positionals(const std::string& name, std::vector<std::string>&
 }
 
 void CommandLine::config_flags(KeyGroup group) {
+  const char* const heading = group == KeyGroup::everywhere  ? "everywhere"
+                              : group == KeyGroup::model     ? "model"
+                              : group == KeyGroup::observers ? "beside the run"
+                                                             : "training";
   for (const ConfigKey& key : config_keys()) {
-    if (key.group != group || key.flags.empty()) continue;
-    Impl::Typed& typed = impl_->typed.emplace_back();
-    typed.key = &key;
-    if (key.is_switch) {
-      typed.option = impl_->app.add_flag(key.flags, typed.on, key.help);
-    } else {
-      typed.option = impl_->app.add_option(key.flags, typed.values, key.help)->type_name(key.value);
-      typed.option->allow_extra_args(false);
-      if (!key.is_list) typed.option->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
-    }
-    typed.option->group(group == KeyGroup::everywhere  ? "everywhere"
-                        : group == KeyGroup::model     ? "model"
-                        : group == KeyGroup::observers ? "beside the run"
-                                                       : "training");
+    if (key.group == group && !key.flags.empty()) impl_->add(key, key.help)->group(heading);
+  }
+}
+
+void CommandLine::config_flag(std::string_view key, const std::string& help) {
+  for (const ConfigKey& known : config_keys()) {
+    if (known.name == key) impl_->add(known, help);
   }
 }
 

@@ -34,6 +34,8 @@ class CommandLine {
   void positionals(const std::string& name, std::vector<std::string>& target, const std::string& help);
   /// Flags for the keys of this group (those of KeyGroup::everywhere are always there).
   void config_flags(KeyGroup group);
+  /// The flag of one key, with other words for what it means here.
+  void config_flag(std::string_view key, const std::string& help);
 
   /// False where --help was asked for and printed. UsageError for whatever is wrong.
   bool parse(const std::vector<std::string>& arguments);

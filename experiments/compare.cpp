@@ -178,8 +178,8 @@ void add_pictures(HardSample& hard, const Dataset& dataset, const RunConfig& sha
   for (const Modality modality : modalities) {
     if (!sample->has(modality)) continue;
     spec.modalities = {modality};
-    const std::vector<Image> pictures = input_pictures(load_input(*sample, modality, spec), modality);
-    hard.pictures.push_back({std::string(name_of(modality)), picture_bytes(pictures[pictures.size() / 2])});
+    const Image picture = picture_of(load_input(*sample, modality, spec), modality);
+    hard.pictures.push_back({std::string(name_of(modality)), picture_bytes(picture)});
   }
 }
 
@@ -316,15 +316,14 @@ int command_compare(const Arguments& arguments) {
   const ComparisonPlan plan = plan_comparison(shared, dataset, options);
   shared.device = name_of(resolve_device(shared.device));
   const SideBySide how = side_by_side(jobs, shared.threads, shared.device == "cuda");
-  for (const PlannedRun& run : plan.runs)
-    state_of_run(fmt::format("{}/runs/{}", output, run.name), config_of(shared, run));
+  const std::vector<RunState> states = states_of(plan, shared, output);
   store_options(options, output);
   write_file_atomically(output + "/config.toml", config_toml(shared));
   fmt::print(stderr, "{}: {} rows, {} trainings, {} at a time with {} thread{} each\n", dataset.source,
              plan.rows.size(), plan.runs.size(), how.jobs, how.threads, how.threads == 1 ? "" : "s");
   catch_interrupts();
   std::vector<std::string> failures;
-  const bool complete = train_all(plan, shared, how, output, failures);
+  const bool complete = train_all(plan, shared, states, how, output, failures);
   const Comparison comparison = collect(plan, shared, dataset, how, output, failures);
   write_comparison(comparison, output);
   if (!complete) {

@@ -32,6 +32,8 @@ struct PlannedRun {
   std::vector<std::string> assignments;  // KEY=VALUE over the shared configuration
 };
 
+enum class RunState : std::uint8_t { fresh, begun, finished };
+
 struct ComparisonPlan {
   std::vector<ComparedRow> rows;  // names, kinds and settings; without runs
   std::vector<PlannedRun> runs;   // fold by fold, so that every row has figures early

@@ -2,45 +2,32 @@
 #include "comparison_progress.hpp"
 
 #include <fmt/format.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <limits>
 
 #include "comparison_runs.hpp"
 #include "eval/epoch_log.hpp"
 #include "eval/table_text.hpp"
-#include "progress.hpp"
 
 namespace fovea {
 namespace {
 
-using Clock = std::chrono::steady_clock;
 constexpr double unknown = std::numeric_limits<double>::quiet_NaN();
 
 }  // namespace
 
-ComparisonProgress::ComparisonProgress(const ComparisonPlan& plan, const RunConfig& shared, std::int64_t jobs,
+ComparisonProgress::ComparisonProgress(const ComparisonPlan& plan, const RunConfig& shared,
+                                       const std::vector<RunState>& states, std::int64_t jobs,
                                        std::string folder)
-    : plan_(plan),
-      jobs_(jobs),
-      folder_(std::move(folder)),
-      runs_(plan.runs.size()),
-      terminal_(isatty(STDERR_FILENO) == 1),
-      last_(Clock::now()) {
+    : plan_(plan), jobs_(jobs), folder_(std::move(folder)), runs_(plan.runs.size()) {
   for (std::size_t i = 0; i < runs_.size(); ++i) {
-    const RunConfig config = config_of(shared, plan.runs[i]);
-    runs_[i].epochs = config.epochs;
+    runs_[i].epochs = config_of(shared, plan.runs[i]).epochs;
+    runs_[i].ended = states[i] == RunState::finished;
     read(i);
-    runs_[i].ended =
-        state_of_run(fmt::format("{}/runs/{}", folder_, plan.runs[i].name), config) == RunState::finished;
   }
 }
-
-ComparisonProgress::~ComparisonProgress() { clear(); }
 
 void ComparisonProgress::read(std::size_t run) {
   Run& r = runs_[run];
@@ -105,9 +92,10 @@ std::string ComparisonProgress::line_of(std::size_t row, const std::vector<std::
 }
 
 void ComparisonProgress::started(std::size_t run) {
-  if (terminal_) return;
+  if (progress_.on_terminal()) return;
   const PlannedRun& r = plan_.runs[run];
-  note(fmt::format("{}, fold {}, seed {}: training ({})", plan_.rows[r.row].name, r.fold, r.seed, total()));
+  progress_.note(
+      fmt::format("{}, fold {}, seed {}: training ({})", plan_.rows[r.row].name, r.fold, r.seed, total()));
 }
 
 void ComparisonProgress::ended(std::size_t run, const std::string& failure) {
@@ -116,47 +104,23 @@ void ComparisonProgress::ended(std::size_t run, const std::string& failure) {
   const PlannedRun& r = plan_.runs[run];
   const std::string name = fmt::format("{}, fold {}, seed {}", plan_.rows[r.row].name, r.fold, r.seed);
   if (!failure.empty()) {
-    note(fmt::format("{}: failed: {}", name, failure));
-  } else if (!terminal_) {
-    note(fmt::format("{}: done in {} ({})", name, clock_text(runs_[run].seconds), total()));
+    progress_.note(fmt::format("{}: failed: {}", name, failure));
+  } else if (!progress_.on_terminal()) {
+    progress_.note(fmt::format("{}: done in {} ({})", name, clock_text(runs_[run].seconds), total()));
   }
 }
 
 void ComparisonProgress::show(const std::vector<std::size_t>& running) {
-  if (Clock::now() - last_ < (terminal_ ? std::chrono::milliseconds(500) : std::chrono::milliseconds(30000)))
-    return;
-  last_ = Clock::now();
+  if (!progress_.due()) return;
   for (const std::size_t run : running) read(run);
   std::vector<std::string> lines;
   for (std::size_t row = 0; row < plan_.rows.size(); ++row) {
     const bool here =
         std::any_of(running.begin(), running.end(), [&](std::size_t i) { return plan_.runs[i].row == row; });
-    if (terminal_ || here) lines.push_back(line_of(row, running));
+    if (progress_.on_terminal() || here) lines.push_back(line_of(row, running));
   }
   lines.push_back(total());
-  draw(lines);
-}
-
-void ComparisonProgress::draw(const std::vector<std::string>& lines) {
-  clear();
-  winsize size{};
-  const bool known =
-      terminal_ && ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 && size.ws_row > 1;
-  // More lines than the terminal has cannot be drawn over; the last ones say most.
-  const std::size_t first = known && lines.size() >= size.ws_row ? lines.size() - size.ws_row + 1 : 0;
-  for (std::size_t i = first; i < lines.size(); ++i)
-    fmt::print(stderr, "{}\n", known ? lines[i].substr(0, size.ws_col - 1u) : lines[i]);
-  std::fflush(stderr);
-  drawn_ = terminal_ ? lines.size() - first : 0;
-}
-
-void ComparisonProgress::note(const std::string& line) {
-  clear();
-  fmt::print(stderr, "{}\n", line);
-}
-
-void ComparisonProgress::clear() {
-  for (; drawn_ > 0; --drawn_) fmt::print(stderr, "\x1b[A\x1b[2K");
+  progress_.update(lines);
 }
 
 }  // namespace fovea

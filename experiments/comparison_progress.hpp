@@ -4,21 +4,20 @@
 
 #include <chrono>
 #include <cstdint>
-#include <map>
 #include <string>
 #include <vector>
 
 #include "comparison_plan.hpp"
+#include "progress.hpp"
 #include "run_config.hpp"
 
 namespace fovea {
 
 class ComparisonProgress {
  public:
-  /// Runs that are finished already count as they stand in `folder`.
-  ComparisonProgress(const ComparisonPlan& plan, const RunConfig& shared, std::int64_t jobs,
-                     std::string folder);
-  ~ComparisonProgress();
+  /// `states`: how far each run is, in the order of the plan.
+  ComparisonProgress(const ComparisonPlan& plan, const RunConfig& shared, const std::vector<RunState>& states,
+                     std::int64_t jobs, std::string folder);
 
   void started(std::size_t run);
   /// `failure` is empty where it went well.
@@ -39,17 +38,12 @@ class ComparisonProgress {
   double left() const;
   std::string line_of(std::size_t row, const std::vector<std::size_t>& running) const;
   std::string total() const;
-  void draw(const std::vector<std::string>& lines);
-  void note(const std::string& line);
-  void clear();
 
   const ComparisonPlan& plan_;
   std::int64_t jobs_;
   std::string folder_;
   std::vector<Run> runs_;
-  bool terminal_;
-  std::size_t drawn_ = 0;  // lines
-  std::chrono::steady_clock::time_point last_;
+  Progress progress_{std::chrono::seconds(30)};
 };
 
 }  // namespace fovea

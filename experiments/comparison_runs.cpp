@@ -61,17 +61,17 @@ struct Job {
 
 class Workers {
  public:
-  Workers(const ComparisonPlan& plan, const RunConfig& shared, const SideBySide& how,
-          const std::string& folder, std::vector<std::string>& failures)
+  Workers(const ComparisonPlan& plan, const RunConfig& shared, const std::vector<RunState>& states,
+          const SideBySide& how, const std::string& folder, std::vector<std::string>& failures)
       : plan_(plan),
+        states_(states),
         how_(how),
         folder_(folder),
         failures_(failures),
-        progress_(plan, shared, how.jobs, folder) {
+        progress_(plan, shared, states, how.jobs, folder) {
     failures_.assign(plan.runs.size(), "");
     for (std::size_t i = 0; i < plan.runs.size(); ++i) {
-      states_.push_back(state_of_run(run_folder(i), config_of(shared, plan.runs[i])));
-      if (states_.back() != RunState::finished) waiting_.push_back(i);
+      if (states[i] != RunState::finished) waiting_.push_back(i);
     }
     for (std::size_t place = 0; place < static_cast<std::size_t>(how.jobs); ++place)
       free_places_.push_back(place);
@@ -150,10 +150,10 @@ class Workers {
   }
 
   const ComparisonPlan& plan_;
+  const std::vector<RunState>& states_;
   const SideBySide& how_;
   const std::string folder_;
   std::vector<std::string>& failures_;
-  std::vector<RunState> states_;
   std::deque<std::size_t> waiting_, free_places_;
   std::vector<Job> jobs_;
   ComparisonProgress progress_;
@@ -196,13 +196,19 @@ RunConfig config_of(const RunConfig& shared, const PlannedRun& run) {
   return config;
 }
 
-RunState state_of_run(const std::string& folder, const RunConfig& planned) {
-  const RunFolder run(folder);
-  if (!run.has("config.toml")) return RunState::fresh;
-  RunConfig stored = run.config();
-  resolve(stored);
-  check_same(folder, stored, planned);
-  return run.has(last_of_results) ? RunState::finished : RunState::begun;
+std::vector<RunState> states_of(const ComparisonPlan& plan, const RunConfig& shared,
+                                const std::string& folder) {
+  std::vector<RunState> states;
+  for (const PlannedRun& planned : plan.runs) {
+    const RunFolder run(fmt::format("{}/runs/{}", folder, planned.name));
+    states.push_back(RunState::fresh);
+    if (!run.has("config.toml")) continue;
+    RunConfig stored = run.config();
+    resolve(stored);
+    check_same(run.path(), stored, config_of(shared, planned));
+    states.back() = run.has(last_of_results) ? RunState::finished : RunState::begun;
+  }
+  return states;
 }
 
 std::string failure_in(const std::string& log) {
@@ -214,9 +220,9 @@ std::string failure_in(const std::string& log) {
   return last;
 }
 
-bool train_all(const ComparisonPlan& plan, const RunConfig& shared, const SideBySide& how,
-               const std::string& folder, std::vector<std::string>& failures) {
-  return Workers(plan, shared, how, folder, failures).run();
+bool train_all(const ComparisonPlan& plan, const RunConfig& shared, const std::vector<RunState>& states,
+               const SideBySide& how, const std::string& folder, std::vector<std::string>& failures) {
+  return Workers(plan, shared, states, how, folder, failures).run();
 }
 
 }  // namespace fovea

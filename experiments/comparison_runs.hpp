@@ -25,10 +25,9 @@ SideBySide decide_side_by_side(std::int64_t jobs, std::int64_t threads, std::int
                                std::int64_t free_bytes, std::int64_t cuda_devices,
                                const std::string& visible_devices);
 
-enum class RunState : std::uint8_t { fresh, begun, finished };
-
-/// How far the run in `folder` is. UsageError where its configuration is not the planned one.
-RunState state_of_run(const std::string& folder, const RunConfig& planned);
+/// How far each run of the plan is, below `folder`. UsageError where the configuration of one is not the planned one.
+std::vector<RunState> states_of(const ComparisonPlan& plan, const RunConfig& shared,
+                                const std::string& folder);
 
 /// The configuration of a planned run, resolved.
 RunConfig config_of(const RunConfig& shared, const PlannedRun& run);
@@ -36,9 +35,9 @@ RunConfig config_of(const RunConfig& shared, const PlannedRun& run);
 /// The error that a log ends with; empty where it does not.
 std::string failure_in(const std::string& log);
 
-/// Trains every run that is not finished, in folders below `folder`/runs; messages in `folder`/logs. Failures, one
+/// Trains every run that is not finished by `states`, in folders below `folder`/runs; messages in `folder`/logs. Failures, one
 /// sentence by run or empty, in the order of the plan. False where a signal stopped it: the states are saved.
-bool train_all(const ComparisonPlan& plan, const RunConfig& shared, const SideBySide& how,
-               const std::string& folder, std::vector<std::string>& failures);
+bool train_all(const ComparisonPlan& plan, const RunConfig& shared, const std::vector<RunState>& states,
+               const SideBySide& how, const std::string& folder, std::vector<std::string>& failures);
 
 }  // namespace fovea

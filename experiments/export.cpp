@@ -17,7 +17,7 @@ namespace fovea {
 namespace {
 
 struct Wanted {
-  std::string run, checkpoint, image_size;
+  std::string run, checkpoint;
   std::string onnx, safetensors;
 };
 
@@ -48,7 +48,6 @@ RunConfig config_of(const CommandLine& line, const Wanted& wanted) {
   if (line.given("--dtype") && config.dtype != "f32") {
     line.usage(fmt::format("ONNX files are of f32, not {}; leave out --dtype", config.dtype));
   }
-  if (!wanted.image_size.empty()) set_key(config, "image_size", wanted.image_size);
   if (!wanted.onnx.empty()) config.dtype = "f32";
   config.device = "cpu";
   config.amp = false;
@@ -95,7 +94,7 @@ int command_export(const Arguments& arguments) {
   line.option("--checkpoint", wanted.checkpoint, "best|last", "which weights of the run (best)");
   line.option("--onnx", wanted.onnx, "FILE", "the ONNX model");
   line.option("--safetensors", wanted.safetensors, "FILE", "parameters and buffers");
-  line.option("--image-size", wanted.image_size, "S|HxW", "of the model's inputs (the run's, else 224)");
+  line.config_flag("image_size", "of the model's inputs (the run's, else 224)");
   line.config_flags(KeyGroup::model);
   if (!line.parse(arguments)) return exit_done;
   check_flags(line, wanted);

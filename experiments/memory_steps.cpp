@@ -9,6 +9,7 @@
 #include "batches.hpp"
 #include "models/zoo.hpp"
 #include "nn/optimizer.hpp"
+#include "results.hpp"
 #include "simt/host/launch.hpp"
 #include "step_results.hpp"
 
@@ -40,7 +41,7 @@ class Steps {
         recorder_(device_),
         without_threads_(options.without_threads),
         dataset_(config.data.empty() ? Dataset{} : open_data(config, config.data, true)),
-        model_(made(config, device_)),
+        model_(checked_model(config)),
         inputs_(config, dataset_),
         results_(device_) {
     if (!options.inference) optimizer_.emplace(model_->parameters(), config.optimizer);
@@ -63,19 +64,8 @@ class Steps {
   }
 
  private:
-  static std::unique_ptr<Model> made(const RunConfig& config, Device device) {
-    std::unique_ptr<Model> model = make_model(config.model);
-    model->check_input_size(config.height, config.width);
-    model->to(device);
-    return model;
-  }
-
   void keep_images() {
-    const Split split = make_split(dataset_, {.fold = static_cast<int>(config_.fold),
-                                              .folds = static_cast<int>(config_.folds),
-                                              .seed = config_.seed});
-    std::vector<int> used = split.train;
-    used.insert(used.end(), split.validation.begin(), split.validation.end());
+    std::vector<int> used = used_in_epochs(make_split(dataset_, split_options(config_)));
     if (inputs_.keep(used)) kept_ = std::move(used);
   }
 

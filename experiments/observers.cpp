@@ -9,11 +9,13 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
+#include "eval/table_text.hpp"
 #include "kernels/cpu/workspace.hpp"
 #include "kernels/runtime/atomic_file.hpp"
 #include "kernels/runtime/error.hpp"
 #include "kernels/runtime/ledger.hpp"
 #include "kernels/runtime/shadow.hpp"
+#include "kernels/runtime/timing.hpp"
 
 namespace fovea {
 namespace {
@@ -60,26 +62,34 @@ std::string times_text(double times) {
 }
 
 std::string ab_text() {
-  std::string text =
-      "a/b: the second kernel beside the first, which is the run's; time: the second's over the first's "
-      "(p10 to p90)\n";
-  text += fmt::format("  {:<24} {:<28} {:>6} {:>9} {:>9} {:>9} {:>8}  {:<26} {}\n", "op", "first, second",
-                      "runs", "relative", "element", "ULP", "differ", "time", "furthest off");
+  TextTable table{{{"op", false},
+                   {"first, second", false},
+                   {"runs"},
+                   {"relative"},
+                   {"element"},
+                   {"ULP"},
+                   {"differ"},
+                   {"time", false},
+                   {"furthest off", false},
+                   {"problem", false}},
+                  {}};
   for (const Shadows::Row& row : shadows().rows()) {
     const Spread ratio = row.ratio();
-    text += fmt::format(
-        "  {:<24} {:<28} {:>6} {:>9.2g} {:>9.2g} {:>9.3g} {:>8}  {:<26} {}\n", row.primitive,
-        fmt::format("{}, {}", row.first, row.second), row.runs, row.difference.relative,
-        row.difference.elementwise, row.difference.ulp, share_text(row.difference.share),
-        fmt::format("{}x ({} to {})", times_text(ratio.median), times_text(ratio.p10), times_text(ratio.p90)),
-        row.port.empty() ? "-" : fmt::format("{} {}, step {}", row.port, row.index, row.worst_step));
-    text += fmt::format("    {}{}\n", row.problem,
-                        row.passed_at > 0 ? fmt::format("; passed the bound of {:g} at step {}",
+    const Difference& d = row.difference;
+    table.rows.push_back(
+        {row.primitive, fmt::format("{}, {}", row.first, row.second), fmt::format("{}", row.runs),
+         fmt::format("{:.2g}", d.relative), fmt::format("{:.2g}", d.elementwise),
+         fmt::format("{:.3g}", d.ulp), share_text(d.share),
+         fmt::format("{}x ({} to {})", times_text(ratio.median), times_text(ratio.p10),
+                     times_text(ratio.p90)),
+         row.port.empty() ? "-" : fmt::format("{} {}, step {}", row.port, row.index, row.worst_step),
+         row.problem + (row.passed_at > 0 ? fmt::format("; passed the bound of {:g} at step {}",
                                                         shadows().options().bound, row.passed_at)
-                                          : "");
+                                          : "")});
   }
-  if (shadows().rows().empty()) text += "  none of these ops ran\n";
-  return text;
+  return "a/b: the second kernel beside the first, which is the run's; time: the second's over the first's "
+         "(p10 to p90)\n" +
+         (table.rows.empty() ? std::string("  none of these ops ran\n") : terminal_table(table));
 }
 
 // ---- ledger
@@ -117,7 +127,7 @@ Extent extent_of(const Drift& drift) {
   Extent extent{.first = values.front(), .last = values.back()};
   std::sort(values.begin(), values.end());
   extent.least = values.front();
-  extent.median = values[values.size() / 2];
+  extent.median = quantile(values, 0.5);
   extent.most = values.back();
   return extent;
 }
@@ -146,26 +156,37 @@ Json ledger_json() {
 std::string ledger_csv() {
   std::string text = "step,primitive,kernel,shape,relative,ulp,share,port\n";
   for (const Sample& s : ledger().samples()) {
-    text += fmt::format("{},{},{},\"{}\",{},{},{},{}\n", s.step, s.primitive, s.kernel, s.problem,
-                        s.difference.relative, s.difference.ulp, s.difference.share, s.port);
+    text += csv_line(std::vector<std::string>{
+        fmt::format("{}", s.step), s.primitive, s.kernel, s.problem, fmt::format("{}", s.difference.relative),
+        fmt::format("{}", s.difference.ulp), fmt::format("{}", s.difference.share), s.port});
   }
   return text;
 }
 
 std::string ledger_text() {
+  TextTable table{{{"op", false},
+                   {"kernel", false},
+                   {"samples"},
+                   {"min"},
+                   {"median"},
+                   {"max"},
+                   {"first"},
+                   {"last"},
+                   {"ULP"},
+                   {"differ"}},
+                  {}};
+  const auto short_text = [](double v) { return fmt::format("{:.2g}", v); };
+  for (const auto& [key, drift] : drifts()) {
+    const Extent e = extent_of(drift);
+    table.rows.push_back({key.first, key.second, fmt::format("{}", drift.samples), short_text(e.least),
+                          short_text(e.median), short_text(e.most), short_text(e.first), short_text(e.last),
+                          fmt::format("{:.3g}", drift.most_ulp), share_text(drift.most_share)});
+  }
   std::string text = fmt::format(
       "ledger: each kernel's own rounding error, relative, against fp64 on the same inputs (took {:.1f} s)\n",
       ledger().seconds());
-  text += fmt::format("  {:<30} {:<12} {:>7} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>8}\n", "op", "kernel",
-                      "samples", "min", "median", "max", "first", "last", "ULP", "differ");
-  for (const auto& [key, drift] : drifts()) {
-    const Extent e = extent_of(drift);
-    text += fmt::format("  {:<30} {:<12} {:>7} {:>9.2g} {:>9.2g} {:>9.2g} {:>9.2g} {:>9.2g} {:>9.3g} {:>8}\n",
-                        key.first, key.second, drift.samples, e.least, e.median, e.most, e.first, e.last,
-                        drift.most_ulp, share_text(drift.most_share));
-  }
-  for (const auto& [name, why] : ledger().left_out())
-    text += fmt::format("  {:<30} left out: {}\n", name, why);
+  text += terminal_table(table);
+  for (const auto& [name, why] : ledger().left_out()) text += fmt::format("  {}: left out: {}\n", name, why);
   return text;
 }
 

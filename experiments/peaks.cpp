@@ -4,7 +4,7 @@
 #include "command_line.hpp"
 #include "commands.hpp"
 #include "eval/table_text.hpp"
-#include "kernels/measured_peaks.hpp"
+#include "training_profile.hpp"
 
 namespace fovea {
 namespace {
@@ -37,8 +37,7 @@ int command_peaks(const Arguments& arguments) {
   RunConfig config = line.config();
   resolve(config);
   apply_to_process(config, DeviceUse::single_kernels);
-  const Peaks peaks = peaks_of(parse_device(config.device), again,
-                               [](const std::string& sentence) { fmt::print(stderr, "{}\n", sentence); });
+  const Peaks peaks = peaks_for(config, again);
   fmt::print("{}", line.json() ? peaks_json(peaks) : table_of(peaks));
   return exit_done;
 }

@@ -23,7 +23,6 @@ namespace {
 constexpr std::int64_t most_steps = 200;
 
 struct ProfileOptions {
-  std::string batch, image_size, data, label;  // as typed
   bool train = false;
   std::int64_t steps = 10, warm_up = 2, rows = 30;
   std::string by = "kernel", trace, trace_limit, html;
@@ -45,7 +44,7 @@ void check_flags(const CommandLine& line, const ProfileOptions& options) {
   if (options.rows < 1) line.usage(fmt::format("--rows must be at least 1, not {}", options.rows));
   if (!options.trace_limit.empty() && options.trace.empty())
     line.usage("--trace-limit needs --trace FILE.json");
-  if (!options.label.empty() && options.data.empty()) line.usage("--label needs --data PATH");
+  if (line.given("--label") && !line.given("--data")) line.usage("--label needs --data PATH");
 }
 
 // Before minutes of profiling, not after them.
@@ -117,10 +116,8 @@ class DataSource : public Source {
   }
   LoaderOptions options(const RunConfig& config, bool train) {
     inputs_.keep(samples_);
-    LoaderOptions options = inputs_.loader_options(std::make_shared<ImageCache>(default_cache_bytes));
-    options.training = train;
-    if (train && config.augmented) options.augment = config.augment;
-    return options;
+    const LoaderOptions options = inputs_.loader_options(std::make_shared<ImageCache>(default_cache_bytes));
+    return train ? training_options(config, options) : options;
   }
 
   Inputs inputs_;
@@ -185,16 +182,6 @@ class Stepper {
   std::unique_ptr<Optimizer> optimizer_;
 };
 
-RunConfig config_of(const CommandLine& line, const ProfileOptions& options) {
-  RunConfig config = line.config();
-  if (!options.batch.empty()) set_key(config, "batch", options.batch);
-  if (!options.image_size.empty()) set_key(config, "image_size", options.image_size);
-  if (!options.data.empty()) set_key(config, "data", options.data);
-  if (!options.label.empty()) set_key(config, "label", options.label);
-  resolve(config);
-  return config;
-}
-
 void profile_steps(Profile& profile, Stepper& stepper, const ProfileOptions& options, Device device) {
   for (std::int64_t i = 0; i < options.warm_up; ++i) stepper.step();
   reset_peak_memory(device);
@@ -207,7 +194,8 @@ void profile_steps(Profile& profile, Stepper& stepper, const ProfileOptions& opt
 
 int run_profile(const CommandLine& line, const ProfileOptions& options, ProfileBy by,
                 std::int64_t trace_bytes) {
-  RunConfig config = config_of(line, options);
+  RunConfig config = line.config();
+  resolve(config);
   apply_to_process(config);
   const Device device = parse_device(config.device);
   std::optional<Dataset> dataset;
@@ -215,11 +203,9 @@ int run_profile(const CommandLine& line, const ProfileOptions& options, ProfileB
     dataset = open_data(config, config.data, options.train);
     if (!dataset->classes.empty()) config.model.classes = static_cast<std::int64_t>(dataset->classes.size());
   }
-  const std::unique_ptr<Model> model = make_model(config.model);
-  model->check_input_size(config.height, config.width);
-  model->name_layers();
   const Peaks peaks = peaks_for(config);
-  model->to(device);
+  const std::unique_ptr<Model> model = checked_model(config);
+  model->name_layers();
   std::unique_ptr<Source> source;
   if (dataset) {
     source = std::make_unique<DataSource>(config, *dataset, options.train);
@@ -255,10 +241,10 @@ int command_profile(const Arguments& arguments) {
       "  fovea profile --model hm-vgg --train --kernel conv2d=reference --json\n");
   ProfileOptions options;
   line.flag("--train", options.train, "a training step: forward, backward, optimizer; else a forward");
-  line.option("-b,--batch", options.batch, "N", "samples a step (8)");
-  line.option("--image-size", options.image_size, "S|HxW", "what the network sees, in pixels (224)");
-  line.option("--data", options.data, "PATH", "a set whose images are loaded in every step (random ones)");
-  line.option("--label", options.label, "COLUMN", "of the set's manifest (label)");
+  line.config_flag("batch", "samples a step (8)");
+  line.config_flag("image_size", "what the network sees, in pixels (224)");
+  line.config_flag("data", "a set whose images are loaded in every step (random ones)");
+  line.config_flag("label", "of the set's manifest (label)");
   line.option("--steps", options.steps, "N", "steps that are profiled (10)");
   line.option("--warm-up", options.warm_up, "N", "steps before them (2)");
   line.option("--by", options.by, "kernel|layer|shape", "what a row is (kernel)");

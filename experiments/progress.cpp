@@ -14,31 +14,40 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-std::size_t terminal_width() {
+struct TerminalSize {
+  std::size_t rows = 24, columns = 80;
+};
+
+TerminalSize terminal_size() {
   winsize size{};
-  const bool known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
-  return known ? size.ws_col : 80;
+  const bool known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 && size.ws_row > 1;
+  return known ? TerminalSize{size.ws_row, size.ws_col} : TerminalSize{};
 }
 
 }  // namespace
 
-Progress::Progress() : terminal_(isatty(STDERR_FILENO) == 1), last_(Clock::now()) {}
+Progress::Progress(std::chrono::milliseconds elsewhere)
+    : terminal_(isatty(STDERR_FILENO) == 1),
+      apart_(terminal_ ? std::chrono::milliseconds(100) : elsewhere),
+      last_(Clock::now()) {}
 
-bool Progress::due() const {
-  return Clock::now() - last_ >=
-         (terminal_ ? std::chrono::milliseconds(100) : std::chrono::milliseconds(5000));
-}
+bool Progress::due() const { return Clock::now() - last_ >= apart_; }
 
-void Progress::update(const std::string& line) {
+// More lines than the terminal has cannot be drawn over: the last ones say most.
+void Progress::update(const std::vector<std::string>& lines) {
   if (!due()) return;
   last_ = Clock::now();
   if (!terminal_) {
-    fmt::print(stderr, "{}\n", line);
+    for (const std::string& line : lines) fmt::print(stderr, "{}\n", line);
     return;
   }
-  fmt::print(stderr, "\r\x1b[K{}", line.substr(0, terminal_width() - 1));
+  clear();
+  const TerminalSize size = terminal_size();
+  const std::size_t first = lines.size() > size.rows ? lines.size() - size.rows : 0;
+  for (std::size_t i = first; i < lines.size(); ++i)
+    fmt::print(stderr, "{}{}", i > first ? "\n" : "", lines[i].substr(0, size.columns - 1));
   std::fflush(stderr);
-  drawn_ = true;
+  drawn_ = lines.size() - first;
 }
 
 void Progress::note(std::string_view line) {
@@ -48,9 +57,9 @@ void Progress::note(std::string_view line) {
 }
 
 void Progress::clear() {
-  if (!drawn_) return;
-  fmt::print(stderr, "\r\x1b[K");
-  drawn_ = false;
+  if (drawn_ > 0) fmt::print(stderr, "\r\x1b[K");
+  for (; drawn_ > 1; --drawn_) fmt::print(stderr, "\x1b[A\x1b[K");
+  drawn_ = 0;
 }
 
 std::string clock_text(double seconds) {

@@ -32,12 +32,6 @@ std::vector<const Prediction*> recognised_best(const std::vector<Prediction>& pr
   return list;
 }
 
-std::string sheet_bytes(const Image& sheet) {
-  const int longest = std::max(sheet.height, sheet.width);
-  if (longest <= most_side) return jpeg_bytes(sheet);
-  return jpeg_bytes(resize(sheet, sheet.height * most_side / longest, sheet.width * most_side / longest));
-}
-
 // A result's two pictures: what the network saw, and the map over it, or why there is none.
 void add_pictures(const CamResult& result, std::vector<Picture>& pictures) {
   pictures.push_back({result.modality, picture_bytes(result.seen)});
@@ -73,7 +67,7 @@ RunPictures run_pictures(Model& model, Inputs& inputs, const RunConfig& config, 
     found.maps.push_back(
         {"Of each class the sample that is right with the highest probability: what the network saw, and the "
          "class activation map (Grad-CAM) of its class over it.",
-         sheet_bytes(cam_sheet(sheet, dataset.classes))});
+         jpeg_bytes(shrunk(cam_sheet(sheet, dataset.classes), most_side))});
   }
   return found;
 }

@@ -27,25 +27,6 @@
 namespace fovea {
 namespace {
 
-LoaderOptions training_options(const RunConfig& config, LoaderOptions options) {
-  options.training = true;
-  if (config.augmented) options.augment = config.augment;
-  return options;
-}
-
-std::vector<int> used_in_epochs(const Split& split) {
-  std::vector<int> samples = split.train;
-  samples.insert(samples.end(), split.validation.begin(), split.validation.end());
-  return samples;
-}
-
-std::unique_ptr<Model> checked_model(const RunConfig& config) {
-  std::unique_ptr<Model> model = make_model(config.model);
-  model->check_input_size(config.height, config.width);
-  model->to(parse_device(config.device));
-  return model;
-}
-
 ScheduleOptions schedule_of(const RunConfig& config, std::int64_t steps_per_epoch) {
   ScheduleOptions schedule;
   schedule.name = config.schedule;

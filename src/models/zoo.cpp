@@ -10,6 +10,8 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <numeric>
+#include <utility>
 
 #include "kernels/runtime/error.hpp"
 #include "kernels/runtime/names.hpp"
@@ -176,6 +178,22 @@ void check_comparison(const ModelConfig& config) {
 }
 
 }  // namespace
+
+ModelInput samples_of(const ModelInput& input, std::int64_t first, std::int64_t last) {
+  const NoGrad no_grad;
+  std::vector<std::int64_t> rows(static_cast<std::size_t>(last - first));
+  std::iota(rows.begin(), rows.end(), first);
+  ModelInput part;
+  for (const Tensor& image : input.images) {
+    part.images.push_back(
+        gather_rows(image, Tensor::from<std::int64_t>(std::span(std::as_const(rows)), {last - first},
+                                                      Dtype::i64, image.device())));
+  }
+  for (const std::vector<std::uint8_t>& present : input.present)
+    part.present.push_back(present.empty() ? present
+                                           : std::vector(present.begin() + first, present.begin() + last));
+  return part;
+}
 
 Tensor loss_of(const Tensor& logits, const std::vector<AuxiliaryLogits>& auxiliary, const Tensor& labels,
                const CrossEntropyOptions& options) {

@@ -55,6 +55,9 @@ struct ModelInput {
       present;  // per modality, N flags; an empty vector: all samples have it
 };
 
+/// Samples first to last - 1, outside the graph.
+ModelInput samples_of(const ModelInput& input, std::int64_t first, std::int64_t last);
+
 /// What a head beside the model's own says, in training alone, and how much its loss counts.
 struct AuxiliaryLogits {
   Tensor logits;  // N,classes

@@ -1,7 +1,7 @@
 // A composed kernel as one CUDA graph: captured once for its problem and its tensors' addresses, then launched with one
 // call, so that the host pays for one launch in place of some ten, and the device for shorter gaps between them.
 //
-//   run_as_graph(ham_forward.name, key_of(p), ports, stream, [&](Stream s) { ham_forward_composed_cudnn(p, ports, s); });
+//   run_as_graph(ham_forward, key_of(p), p, ports, stream, &ham_forward_composed_cudnn);
 //
 // A call goes one of four ways:
 //
@@ -105,5 +105,12 @@ class GraphPlans {
 /// On the device, with the executables that all kernels of the process share. `problem` is all of it.
 void run_as_graph(const char* primitive, std::span<const std::int64_t> problem, Ports ports, Stream stream,
                   const GraphPlans::Work& work);
+
+/// The row as one graph of `work`, the composed kernel that is a row itself; `key` is all of the problem.
+template <class P>
+void run_as_graph(const PrimitiveOf<P>& primitive, std::span<const std::int64_t> key, const P& problem,
+                  Ports ports, Stream stream, void (*work)(const P&, Ports, Stream)) {
+  run_as_graph(primitive.name, key, ports, stream, [&](Stream s) { work(problem, ports, s); });
+}
 
 }  // namespace fovea

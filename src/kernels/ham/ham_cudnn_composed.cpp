@@ -275,12 +275,10 @@ void ham_backward_composed_cudnn(const P& p, Ports t, Stream stream) {
 }
 
 void ham_forward_composed_graph(const P& p, Ports t, Stream stream) {
-  run_as_graph(ham_forward.name, key_of(p), t, stream,
-               [&](Stream s) { ham_forward_composed_cudnn(p, t, s); });
+  run_as_graph(ham_forward, key_of(p), p, t, stream, &ham_forward_composed_cudnn);
 }
 void ham_backward_composed_graph(const P& p, Ports t, Stream stream) {
-  run_as_graph(ham_backward.name, key_of(p), t, stream,
-               [&](Stream s) { ham_backward_composed_cudnn(p, t, s); });
+  run_as_graph(ham_backward, key_of(p), p, t, stream, &ham_backward_composed_cudnn);
 }
 
 }  // namespace fovea

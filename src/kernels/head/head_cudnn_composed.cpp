@@ -119,12 +119,10 @@ void head_backward_composed_cudnn(const P& p, Ports t, Stream stream) {
 }
 
 void head_forward_composed_graph(const P& p, Ports t, Stream stream) {
-  run_as_graph(head_forward.name, key_of(p), t, stream,
-               [&](Stream s) { head_forward_composed_cudnn(p, t, s); });
+  run_as_graph(head_forward, key_of(p), p, t, stream, &head_forward_composed_cudnn);
 }
 void head_backward_composed_graph(const P& p, Ports t, Stream stream) {
-  run_as_graph(head_backward.name, key_of(p), t, stream,
-               [&](Stream s) { head_backward_composed_cudnn(p, t, s); });
+  run_as_graph(head_backward, key_of(p), p, t, stream, &head_backward_composed_cudnn);
 }
 
 }  // namespace fovea

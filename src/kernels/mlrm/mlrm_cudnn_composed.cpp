@@ -365,20 +365,16 @@ void mlrm_backward_inference_composed_cudnn(const P& p, Ports ports, Stream stre
 }
 
 void mlrm_forward_training_composed_graph(const P& p, Ports t, Stream stream) {
-  run_as_graph(mlrm_forward_training.name, key_of(p), t, stream,
-               [&](Stream s) { mlrm_forward_training_composed_cudnn(p, t, s); });
+  run_as_graph(mlrm_forward_training, key_of(p), p, t, stream, &mlrm_forward_training_composed_cudnn);
 }
 void mlrm_forward_inference_composed_graph(const P& p, Ports t, Stream stream) {
-  run_as_graph(mlrm_forward_inference.name, key_of(p), t, stream,
-               [&](Stream s) { mlrm_forward_inference_composed_cudnn(p, t, s); });
+  run_as_graph(mlrm_forward_inference, key_of(p), p, t, stream, &mlrm_forward_inference_composed_cudnn);
 }
 void mlrm_backward_composed_graph(const P& p, Ports t, Stream stream) {
-  run_as_graph(mlrm_backward.name, key_of(p), t, stream,
-               [&](Stream s) { mlrm_backward_composed_cudnn(p, t, s); });
+  run_as_graph(mlrm_backward, key_of(p), p, t, stream, &mlrm_backward_composed_cudnn);
 }
 void mlrm_backward_inference_composed_graph(const P& p, Ports t, Stream stream) {
-  run_as_graph(mlrm_backward_inference.name, key_of(p), t, stream,
-               [&](Stream s) { mlrm_backward_inference_composed_cudnn(p, t, s); });
+  run_as_graph(mlrm_backward_inference, key_of(p), p, t, stream, &mlrm_backward_inference_composed_cudnn);
 }
 
 }  // namespace fovea
