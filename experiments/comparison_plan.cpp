@@ -11,6 +11,7 @@
 
 #include "data/csv.hpp"
 #include "kernels/runtime/error.hpp"
+#include "kernels/runtime/machine.hpp"
 #include "kernels/runtime/names.hpp"
 
 namespace fovea {
@@ -177,20 +178,6 @@ class RowMaker {
   std::map<std::string, std::vector<Setting>> own_;
 };
 
-// Letters and digits of the name, the rest as single dashes.
-std::string folder_name(std::string_view name) {
-  std::string text;
-  for (const char c : name) {
-    const bool kept = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
-    if (kept) {
-      text += c;
-    } else if (!text.empty() && text.back() != '-') {
-      text += '-';
-    }
-  }
-  return text;
-}
-
 // The folds to train, and a note where they are not all.
 std::vector<int> folds_of(const RunConfig& shared, const Dataset& dataset, const ComparisonOptions& options,
                           std::vector<std::string>& notes) {
@@ -247,7 +234,7 @@ ComparisonPlan plan_comparison(const RunConfig& shared, const Dataset& dataset,
         const ComparedRow& row = plan.rows[r];
         PlannedRun run{
             .row = r, .fold = fold, .seed = seed, .name = {}, .assignments = {"model=" + row.model}};
-        run.name = fmt::format("{}/fold{}-seed{}", folder_name(row.name), fold, seed);
+        run.name = fmt::format("{}/fold{}-seed{}", file_name_of(row.name), fold, seed);
         for (const auto& [key, value] : row.settings) run.assignments.push_back(key + "=" + value);
         run.assignments.push_back(fmt::format("fold={}", fold));
         run.assignments.push_back(fmt::format("seed={}", seed));
