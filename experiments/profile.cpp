@@ -10,6 +10,7 @@
 #include "batches.hpp"
 #include "command_line.hpp"
 #include "commands.hpp"
+#include "kernels/cuda/device_activity.hpp"
 #include "kernels/runtime/atomic_file.hpp"
 #include "kernels/runtime/error.hpp"
 #include "kernels/runtime/memory.hpp"
@@ -29,10 +30,15 @@ struct ProfileOptions {
 };
 
 ProfileBy parse_by(const std::string& text) {
-  if (text == "kernel") return ProfileBy::kernel;
-  if (text == "layer") return ProfileBy::layer;
-  if (text == "shape") return ProfileBy::shape;
-  const std::vector<std::string> known{"kernel", "layer", "shape"};
+  constexpr std::pair<const char*, ProfileBy> names[] = {{"kernel", ProfileBy::kernel},
+                                                         {"layer", ProfileBy::layer},
+                                                         {"layer-kernel", ProfileBy::layer_kernel},
+                                                         {"shape", ProfileBy::shape}};
+  std::vector<std::string> known;
+  for (const auto& [name, by] : names) {
+    if (text == name) return by;
+    known.emplace_back(name);
+  }
   fail_usage(fmt::format("--by cannot be '{}'{}", text, nearest_hint(text, known)));
 }
 
@@ -213,7 +219,9 @@ int run_profile(const CommandLine& line, const ProfileOptions& options, ProfileB
     source = std::make_unique<RandomSource>(config, device);
   }
   Stepper stepper(*model, *source, config, options.train);
-  Profile profile(device);
+  std::string why_events;
+  Profile profile(device, best_device_clock(device, &why_events));
+  if (!why_events.empty()) fmt::print(stderr, "times are read from CUDA events: {}\n", why_events);
   profile_steps(profile, stepper, options, device);
   ProfileFacts facts = profile_facts(config, options.train ? "training" : "inference");
   facts.warm_up = static_cast<int>(options.warm_up);
@@ -247,7 +255,7 @@ int command_profile(const Arguments& arguments) {
   line.config_flag("label", "of the set's manifest (label)");
   line.option("--steps", options.steps, "N", "steps that are profiled (10)");
   line.option("--warm-up", options.warm_up, "N", "steps before them (2)");
-  line.option("--by", options.by, "kernel|layer|shape", "what a row is (kernel)");
+  line.option("--by", options.by, "kernel|layer|layer-kernel|shape", "what a row is (kernel)");
   line.option("--rows", options.rows, "N", "of the table; the rest is summed up (30)");
   line.option("--trace", options.trace, "FILE.json", "a trace for ui.perfetto.dev or chrome://tracing");
   line.option("--trace-limit", options.trace_limit, "SIZE", "the most that it may have (64MiB)");

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "kernels/cuda/device_activity.hpp"
 #include "kernels/measured_peaks.hpp"
 #include "kernels/runtime/atomic_file.hpp"
 #include "kernels/runtime/chrome_trace.hpp"
@@ -40,7 +41,7 @@ void write_trace(const std::string& path, const Profile& profile, std::int64_t m
 
 TrainingProfile::TrainingProfile(const RunConfig& config, RunFolder folder)
     : folder_(std::move(folder)),
-      profile_(parse_device(config.device)),
+      profile_(parse_device(config.device), best_device_clock(parse_device(config.device))),
       peaks_(peaks_for(config)),
       facts_(profile_facts(config, "training")),
       dtype_(profiled_dtype(config)) {

@@ -125,7 +125,7 @@ TEST(Profile, RowsAddUpToTheStep) {
   EXPECT_NEAR(sum_of(rows), profile.step_seconds(), 1e-9);
   for (const char* const name : {"data", "optimizer", "(framework)"}) {
     EXPECT_GE(row_of(rows, name).self_seconds, 0.004) << name;
-    EXPECT_FALSE(row_of(rows, name).is_kernel()) << name;
+    EXPECT_FALSE(row_of(rows, name).in_kernels) << name;
   }
   // Were its kernel counted as well, it would have 8 ms more.
   EXPECT_LT(row_of(rows, "optimizer").self_seconds, profile.seconds_in(RangeKind::optimizer) - 0.0079);
@@ -159,10 +159,38 @@ TEST(Profile, BackwardRunsUnderTheLayerOfItsForward) {
   }
   y.backward(Tensor::full({4, 6}, 1, Dtype::f32));
   profile.end_step();
-  const std::vector<ProfileRow> rows = profile.rows(ProfileBy::layer, some_peaks());
+  const std::vector<ProfileRow> rows = profile.rows(ProfileBy::layer_kernel, some_peaks());
   EXPECT_EQ(row_of(rows, "relu.forward").layer, "block.act");
   EXPECT_EQ(row_of(rows, "relu.backward").layer, "block.act");
   EXPECT_EQ(current_layer(), nullptr);
+}
+
+TEST(Profile, ALayerIsTheSumOfItsKernels) {
+  Profile profile(Device::cpu);
+  profile.begin_step();
+  const auto work = [](RangeKind part, const char* name) {
+    const TraceRange range(part, name);
+    const LayerScope layer(interned("block"));
+    run(sleeping);
+    relu(Tensor::zeros({4, 6}, Dtype::f32));
+  };
+  work(RangeKind::forward, "forward");
+  work(RangeKind::backward, "backward");
+  run(sleeping);
+  profile.end_step();
+  const std::vector<ProfileRow> rows = profile.rows(ProfileBy::layer, some_peaks());
+  EXPECT_NEAR(sum_of(rows), profile.step_seconds(), 1e-9);
+  const ProfileRow& block = row_of(rows, "block");
+  EXPECT_EQ(block.calls, 4);
+  EXPECT_EQ(block.layer, "block");
+  EXPECT_TRUE(block.in_kernels);
+  EXPECT_GE(block.forward_seconds, 0.008);
+  EXPECT_GE(block.backward_seconds, 0.008);
+  EXPECT_NEAR(block.forward_seconds + block.backward_seconds, block.self_seconds, 1e-12);
+  EXPECT_GE(block.flops, 2000);
+  const ProfileRow& rest = row_of(rows, "(no layer)");
+  EXPECT_EQ(rest.calls, 1);
+  EXPECT_EQ(rest.forward_seconds, 0);
 }
 
 TEST(Profile, EveryLayerOfAModelNamesItself) {
@@ -175,7 +203,7 @@ TEST(Profile, EveryLayerOfAModelNamesItself) {
     model->forward({{image}, {}}, {.stochastic = false});
     profile.end_step();
     std::set<std::string> layers;
-    for (const ProfileRow& row : profile.rows(ProfileBy::layer, some_peaks())) {
+    for (const ProfileRow& row : profile.rows(ProfileBy::layer_kernel, some_peaks())) {
       if (row.name.starts_with("conv2d")) {
         EXPECT_NE(row.layer, "") << name;
       }
@@ -195,7 +223,7 @@ TEST(Profile, ByShapeTellsProblemsApart) {
   profile.end_step();
   std::set<std::string> shapes;
   for (const ProfileRow& row : profile.rows(ProfileBy::shape, some_peaks()))
-    if (row.is_kernel()) shapes.insert(row.shape);
+    if (row.in_kernels) shapes.insert(row.shape);
   EXPECT_EQ(shapes, (std::set<std::string>{"24", "8x2, 8x2", "48"}));
 }
 

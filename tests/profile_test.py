@@ -106,6 +106,19 @@ class ProfileTest(Base):
         self.assertLessEqual(sum(parts.values()), self.profile["step_seconds"] * 1.001)
         self.assertGreater(sum(parts.values()), self.profile["step_seconds"] * 0.9)
 
+    def test_rows_add_up_for_every_model(self):
+        for model, size in [("hm-vgg", 32), ("vgg11", 32), ("vgg13", 32), ("resnet18", 32), ("resnet50", 32), ("densenet161", 32),
+                            ("convnext_tiny", 32), ("inception_v3", 75)]:
+            for mode in [[], ["--train"]]:
+                with self.subTest(model=model, mode=mode):
+                    profile = json.loads(self.expect(0, "profile", "--model", model, "--image-size", str(size), "-b", "2",
+                                                     "--threads", "1", "--steps", "1", "--warm-up", "1", "--json", *mode).stdout)
+                    total = sum(op["self_seconds"] for op in profile["ops"])
+                    self.assertAlmostEqual(total / profile["step_seconds"], 1, delta=0.05)
+                    kernels = sum(op["self_seconds"] for op in profile["ops"] if op["kernel"])
+                    self.assertGreater(kernels / profile["step_seconds"], 0.5)  # and are no framework alone
+                    self.assertAlmostEqual(sum(op["flops"] for op in profile["ops"]) / profile["flops"], 1, delta=0.02)
+
     def test_operations_count_once(self):
         self.assertAlmostEqual(sum(op["flops"] for op in self.profile["ops"]) / self.profile["flops"], 1, delta=0.02)
 
@@ -160,8 +173,15 @@ class ProfileTest(Base):
         self.assertNotIn("<script", page)
 
     def test_by_layer_and_shape(self):
-        by_layer = json.loads(self.expect(0, "profile", *SMALL, "--train", "--steps", "1", "--by", "layer",
+        by_layer = json.loads(self.expect(0, "profile", *SMALL, "--train", "--steps", "1", "--by", "layer-kernel",
                                           "--json").stdout)
+        sums = json.loads(self.expect(0, "profile", *SMALL, "--train", "--steps", "2", "--by", "layer", "--json").stdout)
+        total = sum(op["self_seconds"] for op in sums["ops"])
+        self.assertAlmostEqual(total / sums["step_seconds"], 1, delta=0.05)
+        conv = next(op for op in sums["ops"] if op["name"] == "layer1.0.conv1")
+        self.assertGreater(conv["backward_seconds"], conv["forward_seconds"] * 0.2)
+        self.assertAlmostEqual(conv["forward_seconds"] + conv["backward_seconds"], conv["self_seconds"], delta=1e-9)
+        self.assertEqual(len({op["name"] for op in sums["ops"]}), len(sums["ops"]))
         layers = {op["layer"] for op in by_layer["ops"] if op["name"] == "conv2d.backward_weights"}
         self.assertIn("layer1.0.conv1", layers)
         self.assertNotIn("", layers)

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include "eval/html.hpp"
@@ -18,38 +19,56 @@ using nlohmann::ordered_json;
 
 std::vector<ProfileRow> rows_of(const ProfileView& view) { return view.profile.rows(view.by, view.peaks); }
 
-std::string cell(const char* format, double value, bool there) {
-  return there ? fmt::format(fmt::runtime(format), value) : "";
+/// A column of the table: words to the left, numbers to the right.
+struct Column {
+  const char* title;
+  bool number;
+  std::function<std::string(const ProfileRow&)> text;
+};
+
+Column words(const char* title, std::string ProfileRow::*member) {
+  return {title, false, [member](const ProfileRow& row) { return row.*member; }};
 }
 
-std::vector<std::string> cells_of(const ProfileRow& row, const ProfileView& view) {
-  const bool kernel = row.is_kernel();
-  std::vector<std::string> cells{row.name, row.kernel};
-  if (view.by == ProfileBy::layer) cells.push_back(row.layer);
-  if (view.by == ProfileBy::shape) cells.push_back(row.shape);
-  const std::vector<std::string> numbers{
-      cell("{:.4g}", row.calls, kernel),
-      fmt::format("{:.3f}", row.self_seconds * 1e3),
-      fmt::format("{:.1f}", 100 * row.self_seconds / view.profile.step_seconds()),
-      cell("{:.3f}", row.flops * 1e-9, kernel),
-      cell("{:.1f}", row.bytes * 1e-6, kernel),
-      cell("{:.1f}", row.flops_per_s() * 1e-9, kernel),
-      cell("{:.1f}", row.bytes_per_s() * 1e-9, kernel),
-      cell("{:.0f}", 100 * row.floor_share(), kernel)};
-  cells.insert(cells.end(), numbers.begin(), numbers.end());
-  return cells;
+// Empty for what is in no kernel, which has a time alone.
+template <class Value>
+Column number(const char* title, const char* format, Value value) {
+  return {title, true, [format, value](const ProfileRow& row) {
+            return row.in_kernels ? fmt::format(fmt::runtime(format), value(row)) : std::string();
+          }};
 }
 
-constexpr std::size_t number_columns = 8;  // the last ones
-
-std::vector<std::string> titles_of(ProfileBy by) {
-  std::vector<std::string> titles{"op", "kernel"};
-  if (by == ProfileBy::layer) titles.emplace_back("layer");
-  if (by == ProfileBy::shape) titles.emplace_back("shape");
-  for (const char* const title :
-       {"calls", "self ms", "% of step", "GFLOP", "MB", "GFLOP/s", "GB/s", "% of floor"})
-    titles.emplace_back(title);
-  return titles;
+std::vector<Column> columns_of(const ProfileView& view) {
+  using Row = ProfileRow;
+  std::vector<Column> columns;
+  if (view.by == ProfileBy::layer) {
+    columns = {words("layer", &Row::name)};
+  } else {
+    columns = {words("op", &Row::name), words("kernel", &Row::kernel)};
+  }
+  if (view.by == ProfileBy::layer_kernel) columns.push_back(words("layer", &Row::layer));
+  if (view.by == ProfileBy::shape) columns.push_back(words("shape", &Row::shape));
+  columns.push_back(number("calls", "{:.4g}", [](const Row& row) { return row.calls; }));
+  if (view.profile.sees_device_work())
+    columns.push_back(number("launches", "{:.4g}", [](const Row& row) { return row.launches; }));
+  if (view.by == ProfileBy::layer) {
+    columns.push_back(
+        number("forward ms", "{:.3f}", [](const Row& row) { return row.forward_seconds * 1e3; }));
+    columns.push_back(
+        number("backward ms", "{:.3f}", [](const Row& row) { return row.backward_seconds * 1e3; }));
+  }
+  const double step = view.profile.step_seconds();
+  columns.push_back(
+      {"self ms", true, [](const Row& row) { return fmt::format("{:.3f}", row.self_seconds * 1e3); }});
+  columns.push_back({"% of step", true, [step](const Row& row) {
+                       return fmt::format("{:.1f}", 100 * row.self_seconds / step);
+                     }});
+  columns.push_back(number("GFLOP", "{:.3f}", [](const Row& row) { return row.flops * 1e-9; }));
+  columns.push_back(number("MB", "{:.1f}", [](const Row& row) { return row.bytes * 1e-6; }));
+  columns.push_back(number("GFLOP/s", "{:.1f}", [](const Row& row) { return row.flops_per_s() * 1e-9; }));
+  columns.push_back(number("GB/s", "{:.1f}", [](const Row& row) { return row.bytes_per_s() * 1e-9; }));
+  columns.push_back(number("% of floor", "{:.0f}", [](const Row& row) { return 100 * row.floor_share(); }));
+  return columns;
 }
 
 // What no longer fits into a table, as one row of it.
@@ -60,6 +79,9 @@ ProfileRow sum_of(std::span<const ProfileRow> rows) {
   for (const ProfileRow& row : rows) {
     sum.calls += row.calls;
     sum.self_seconds += row.self_seconds;
+    sum.forward_seconds += row.forward_seconds;
+    sum.backward_seconds += row.backward_seconds;
+    sum.launches += row.launches;
     sum.flops += row.flops;
     sum.bytes += row.bytes;
     sum.floor_seconds += row.floor_seconds;
@@ -104,6 +126,7 @@ std::vector<std::pair<std::string, std::string>> facts_of(const ProfileView& vie
           {"Step", fmt::format("{:.3f} ms, mean of {} after {} warm-up steps ({:.3f} to {:.3f})",
                                p.step_seconds() * 1e3, p.steps(), f.warm_up, *least * 1e3, *most * 1e3)},
           {"Parts", parts_text(p)},
+          {"Times", fmt::format("of kernels, by {}", p.clock_name())},
           {"Operations",
            fmt::format("{:.3f} GFLOP a step, {:.1f} GFLOP/s: {:.1f} % of the {} ceiling", p.flops() * 1e-9,
                        p.flops() / p.step_seconds() * 1e-9, 100 * utilisation(view), name_of(view.dtype))},
@@ -111,7 +134,7 @@ std::vector<std::pair<std::string, std::string>> facts_of(const ProfileView& vie
           {"Ceilings", ceilings_text(view.peaks)}};
 }
 
-ordered_json op_json(const ProfileRow& row, ProfileBy by) {
+ordered_json op_json(const ProfileRow& row, const ProfileView& view) {
   ordered_json op{{"name", row.name},
                   {"kernel", row.kernel},
                   {"calls", row.calls},
@@ -121,27 +144,29 @@ ordered_json op_json(const ProfileRow& row, ProfileBy by) {
                   {"floor_seconds", row.floor_seconds},
                   {"floor_share", row.floor_share()},
                   {"dtype", row.dtype}};
-  if (by == ProfileBy::layer) op["layer"] = row.layer;
-  if (by == ProfileBy::shape) op["shape"] = row.shape;
+  if (view.profile.sees_device_work()) op["launches"] = row.launches;
+  if (view.by == ProfileBy::layer) {
+    op["forward_seconds"] = row.forward_seconds;
+    op["backward_seconds"] = row.backward_seconds;
+  }
+  if (view.by == ProfileBy::layer || view.by == ProfileBy::layer_kernel) op["layer"] = row.layer;
+  if (view.by == ProfileBy::shape) op["shape"] = row.shape;
   return op;
 }
 
-std::string table_html(const ProfileView& view) {
-  const auto class_of = [&](std::size_t column) {
-    return column + number_columns < titles_of(view.by).size() ? " class=\"words\"" : "";
+std::string table_html(const ProfileView& view, const char* name) {
+  const std::vector<Column> columns = columns_of(view);
+  const auto cell = [](const char* tag, const Column& column, const std::string& text) {
+    return fmt::format("<{0}{1}>{2}</{0}>", tag, column.number ? "" : " class=\"words\"", escaped(text));
   };
-  std::string html =
-      "<div class=\"wide full\" tabindex=\"0\" role=\"region\" aria-label=\"table of "
-      "kernels\"><table><thead><tr>";
-  const std::vector<std::string> titles = titles_of(view.by);
-  for (std::size_t i = 0; i < titles.size(); ++i)
-    html += fmt::format("<th{}>{}</th>", class_of(i), escaped(titles[i]));
+  std::string html = fmt::format(
+      "<div class=\"wide full\" tabindex=\"0\" role=\"region\" aria-label=\"table of {}\"><table><thead><tr>",
+      name);
+  for (const Column& column : columns) html += cell("th", column, column.title);
   html += "</tr></thead><tbody>\n";
   for (const ProfileRow& row : shortened(rows_of(view), 25)) {
     html += "<tr>";
-    const std::vector<std::string> cells = cells_of(row, view);
-    for (std::size_t i = 0; i < cells.size(); ++i)
-      html += fmt::format("<td{}>{}</td>", class_of(i), escaped(cells[i]));
+    for (const Column& column : columns) html += cell("td", column, column.text(row));
     html += "</tr>\n";
   }
   return html + "</tbody></table></div>\n";
@@ -158,10 +183,12 @@ std::string profile_table(const ProfileView& view, std::size_t most) {
   std::string text;
   for (const auto& [name, value] : facts_of(view)) text += fmt::format("{:<11} {}\n", name, value);
   TextTable table;
-  const std::vector<std::string> titles = titles_of(view.by);
-  for (std::size_t i = 0; i < titles.size(); ++i)
-    table.header.push_back({titles[i], i + number_columns >= titles.size()});
-  for (const ProfileRow& row : shortened(rows_of(view), most)) table.rows.push_back(cells_of(row, view));
+  const std::vector<Column> columns = columns_of(view);
+  for (const Column& column : columns) table.header.push_back({column.title, column.number});
+  for (const ProfileRow& row : shortened(rows_of(view), most)) {
+    std::vector<std::string>& cells = table.rows.emplace_back();
+    for (const Column& column : columns) cells.push_back(column.text(row));
+  }
   return text + "\n" + terminal_table(table);
 }
 
@@ -169,7 +196,7 @@ std::string profile_json(const ProfileView& view) {
   const ProfileFacts& f = view.facts;
   const Profile& p = view.profile;
   ordered_json ops = ordered_json::array();
-  for (const ProfileRow& row : rows_of(view)) ops.push_back(op_json(row, view.by));
+  for (const ProfileRow& row : rows_of(view)) ops.push_back(op_json(row, view));
   const ordered_json whole{{"model", f.model},
                            {"mode", f.mode},
                            {"device", f.device},
@@ -186,6 +213,7 @@ std::string profile_json(const ProfileView& view) {
                              {"forward", p.seconds_in(RangeKind::forward)},
                              {"backward", p.seconds_in(RangeKind::backward)},
                              {"optimizer", p.seconds_in(RangeKind::optimizer)}}},
+                           {"clock", p.clock_name()},
                            {"flops", p.flops()},
                            {"utilisation", utilisation(view)},
                            {"memory_peak_bytes", f.memory_peak},
@@ -207,7 +235,10 @@ std::string profile_section(const ProfileView& view) {
         "operations than are counted (Winograd, padding).</p>\n";
   }
   html += "<h3>One step</h3>\n" + time_line(view.profile, view.profile.median_step());
-  return html + "<h3>Kernels</h3>\n" + table_html(view);
+  html += "<h3>Kernels</h3>\n" + table_html(view, "kernels");
+  ProfileView layers = view;
+  layers.by = ProfileBy::layer;
+  return html + "<h3>Layers</h3>\n" + table_html(layers, "layers");
 }
 
 std::string profile_page(const ProfileView& view) {

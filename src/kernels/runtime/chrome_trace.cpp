@@ -72,13 +72,37 @@ std::string text_of(const ProfileEvent& event, double origin_s) {
       range ? name_of(event.kind) : "kernel", arguments_of(event));
 }
 
+// What a device ran: on a line of its own, under the kernel whose it was.
+std::string text_of(const DeviceWork& work, const std::vector<ProfileEvent>& events, double origin_s) {
+  const auto begin = std::max<std::int64_t>(0, std::llround((work.begin_s - origin_s) * 1e9));
+  const std::string op =
+      work.dispatch < 0 ? std::string("{}")
+                        : fmt::format("{{\"op\":{},\"kernel\":{}}}",
+                                      quoted(events[static_cast<std::size_t>(work.dispatch)].primitive->name),
+                                      quoted(events[static_cast<std::size_t>(work.dispatch)].kernel->name));
+  return fmt::format(
+      "{{\"ph\":\"X\",\"pid\":1,\"tid\":2,\"ts\":{},\"dur\":{},\"name\":{},\"cat\":\"device\",\"args\":{}}}",
+      micros(begin), micros(std::llround(work.seconds * 1e9)), quoted(work.name), op);
+}
+
+/// One of the two.
+struct Traced {
+  double begin_s;
+  int depth;
+  const ProfileEvent* event;
+  const DeviceWork* work;
+};
+
 // As they began, what is around others first.
-std::vector<const ProfileEvent*> in_order(const std::vector<ProfileEvent>& events) {
-  std::vector<const ProfileEvent*> order;
-  order.reserve(events.size());
-  for (const ProfileEvent& event : events) order.push_back(&event);
-  std::stable_sort(order.begin(), order.end(), [](const ProfileEvent* a, const ProfileEvent* b) {
-    return a->begin_s != b->begin_s ? a->begin_s < b->begin_s : a->depth < b->depth;
+std::vector<Traced> in_order(const Profile& profile) {
+  std::vector<Traced> order;
+  order.reserve(profile.events().size() + profile.device_work().size());
+  for (const ProfileEvent& event : profile.events())
+    order.push_back({event.begin_s, event.depth, &event, nullptr});
+  for (const DeviceWork& work : profile.device_work())
+    order.push_back({work.begin_s, 1 << 20, nullptr, &work});
+  std::stable_sort(order.begin(), order.end(), [](const Traced& a, const Traced& b) {
+    return a.begin_s != b.begin_s ? a.begin_s < b.begin_s : a.depth < b.depth;
   });
   return order;
 }
@@ -86,13 +110,16 @@ std::vector<const ProfileEvent*> in_order(const std::vector<ProfileEvent>& event
 }  // namespace
 
 ChromeTraceSize write_chrome_trace(const std::string& path, const Profile& profile, std::int64_t most_bytes) {
-  const std::vector<const ProfileEvent*> events = in_order(profile.events());
+  const std::vector<Traced> all = in_order(profile);
   ChromeTraceSize size;
   write_file_atomically(path, [&](AtomicFile& file) {
     std::string part(head);
     std::int64_t bytes = static_cast<std::int64_t>(head.size() + tail.size());
-    for (const ProfileEvent* event : events) {
-      const std::string text = (size.written > 0 ? ",\n" : "") + text_of(*event, events.front()->begin_s);
+    for (const Traced& one : all) {
+      const double origin_s = all.front().begin_s;
+      const std::string text = (size.written > 0 ? ",\n" : "") +
+                               (one.event != nullptr ? text_of(*one.event, origin_s)
+                                                     : text_of(*one.work, profile.events(), origin_s));
       bytes += static_cast<std::int64_t>(text.size());
       if (bytes > most_bytes) break;
       part += text;
@@ -104,7 +131,7 @@ ChromeTraceSize write_chrome_trace(const std::string& path, const Profile& profi
     part += tail;
     file.write(part);
   });
-  size.left_out = static_cast<std::int64_t>(events.size()) - size.written;
+  size.left_out = static_cast<std::int64_t>(all.size()) - size.written;
   return size;
 }
 

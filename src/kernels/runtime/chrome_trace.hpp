@@ -2,8 +2,8 @@
 //
 // Complete events ("ph": "X"), times in microseconds from the first one on, with the resolution of a nanosecond and
 // rounded so that what nests in time nests in the file. Ranges and kernels of the host are one line, nested as they were
-// called; a device's kernels are told by the time at which the host asked for them, with the device's own duration among
-// the arguments.
+// called; a device's are told there by the time at which the host asked for them, with the device's own duration among the
+// arguments. What the device ran, where its clock sees that, is a second line, in the device's own time.
 #pragma once
 
 #include <cstdint>

@@ -9,7 +9,7 @@
 #include "kernels/runtime/clock.hpp"
 #include "kernels/runtime/debug.hpp"
 #include "kernels/runtime/device_api.hpp"
-#include "kernels/runtime/device_marks.hpp"
+#include "kernels/runtime/device_clock.hpp"
 #include "kernels/runtime/launch.hpp"
 #include "kernels/runtime/observed.hpp"
 #include "kernels/runtime/primitive.hpp"
@@ -91,6 +91,20 @@ struct OnDevice {
   OnDevice& operator=(const OnDevice&) = delete;
 };
 
+/// A dispatch on the sink's clock of the device. One that throws has ended, too.
+struct OnDeviceClock {
+  OnDeviceClock(DeviceClock* clock, Stream stream)
+      : clock(clock), stream(stream), number(clock == nullptr ? -1 : clock->begin(stream)) {}
+  ~OnDeviceClock() {
+    if (clock != nullptr) clock->end(number, stream);
+  }
+  OnDeviceClock(const OnDeviceClock&) = delete;
+  OnDeviceClock& operator=(const OnDeviceClock&) = delete;
+  DeviceClock* const clock;
+  const Stream stream;
+  const int number;
+};
+
 void run_traced(const Primitive& primitive, const Kernel& kernel, const void* problem, Ports ports,
                 Stream stream) {
   TraceEvent event{.primitive = &primitive,
@@ -99,10 +113,10 @@ void run_traced(const Primitive& primitive, const Kernel& kernel, const void* pr
                    .depth = depth,
                    .problem = problem,
                    .ports = ports};
-  DeviceMarks* const marks = stream.device == Device::cpu ? nullptr : sink->device_marks();
-  if (marks != nullptr) event.begin_mark = marks->put(stream);
-  event.begin_s = now_s();
   {
+    const OnDeviceClock timed(stream.device == Device::cpu ? nullptr : sink->device_clock(), stream);
+    event.device_number = timed.number;
+    event.begin_s = now_s();
     const double observed_before = observers_seconds();
     Nested nested;
     launch(kernel, problem, ports, stream);
@@ -110,7 +124,6 @@ void run_traced(const Primitive& primitive, const Kernel& kernel, const void* pr
     nested.seconds = event.seconds = now_s() - event.begin_s - observed;
     event.self_seconds = event.seconds - nested_seconds;
   }
-  if (marks != nullptr) event.end_mark = marks->put(stream);
   sink->record(event);
 }
 

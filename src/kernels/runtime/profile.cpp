@@ -7,6 +7,7 @@
 #include <map>
 #include <numeric>
 #include <tuple>
+#include <utility>
 
 #include "kernels/runtime/clock.hpp"
 #include "kernels/runtime/error.hpp"
@@ -38,10 +39,24 @@ const char* outside_kernels(RangeKind kind) {
 using RowKey = std::tuple<std::string, const Primitive*, const Kernel*>;
 
 RowKey key_of(const ProfileEvent& event, ProfileBy by) {
-  return {by == ProfileBy::layer   ? event.name
-          : by == ProfileBy::shape ? shapes_text(event)
-                                   : "",
+  if (by == ProfileBy::layer) return {event.name, nullptr, nullptr};
+  return {by == ProfileBy::layer_kernel ? event.name
+          : by == ProfileBy::shape      ? shapes_text(event)
+                                        : "",
           event.primitive, event.kernel};
+}
+
+constexpr const char* no_layer = "(no layer)";
+
+void name_row(ProfileRow& row, const ProfileEvent& event, ProfileBy by) {
+  if (by == ProfileBy::layer) {
+    row.name = *event.name == '\0' ? no_layer : event.name;
+  } else {
+    row.name = event.primitive->name;
+    row.kernel = event.kernel->name;
+  }
+  if (by == ProfileBy::layer || by == ProfileBy::layer_kernel) row.layer = event.name;
+  if (by == ProfileBy::shape) row.shape = shapes_text(event);
 }
 
 void add_dtype(std::string& list, Dtype dtype) {
@@ -52,6 +67,8 @@ void add_dtype(std::string& list, Dtype dtype) {
 void add(ProfileRow& row, const ProfileEvent& event, const Peaks& peaks) {
   row.calls += 1;
   row.self_seconds += event.self_seconds;
+  if (event.part == RangeKind::forward) row.forward_seconds += event.self_seconds;
+  if (event.part == RangeKind::backward) row.backward_seconds += event.self_seconds;
   row.flops += event.self_cost.flops;
   row.bytes += event.self_cost.bytes;
   row.floor_seconds += peaks.floor_seconds(event.dtype, event.self_cost.flops, event.self_cost.bytes);
@@ -67,7 +84,10 @@ std::string shapes_text(const ProfileEvent& event) {
   return text;
 }
 
-Profile::Profile(Device device) : device_(device) {}
+Profile::Profile(Device device, std::unique_ptr<DeviceClock> clock)
+    : device_(device), clock_(std::move(clock)) {
+  if (device == Device::cuda && !clock_) clock_ = std::make_unique<EventClock>();
+}
 
 Profile::~Profile() {
   if (open_) set_trace_sink(before_);
@@ -91,7 +111,7 @@ void Profile::end_step() {
   set_trace_sink(before_);
   open_ = false;
   nested_.clear();
-  resolve_marks();
+  if (clock_) read_clock();
 }
 
 void Profile::enter(RangeKind kind, const char* name) {
@@ -114,8 +134,6 @@ ProfileEvent& Profile::close(double end_s) {
   return events_.emplace_back(range);
 }
 
-DeviceMarks* Profile::device_marks() { return device_ == Device::cuda ? &marks_ : nullptr; }
-
 void Profile::record(const TraceEvent& event) {
   const auto depth = static_cast<std::size_t>(event.depth);
   if (nested_.size() < depth + 2) nested_.resize(depth + 2);
@@ -133,8 +151,9 @@ void Profile::record(const TraceEvent& event) {
   kept.cost = event.cost;
   kept.self_cost = minus(event.cost, nested_[depth + 1]);
   kept.dtype = event.primitive->dtype(event.problem);
-  kept.begin_mark = event.begin_mark;
-  kept.end_mark = event.end_mark;
+  kept.device_number = event.device_number;
+  for (const ProfileEvent& range : ranges_)
+    if (range.kind != RangeKind::layer) kept.part = range.kind;
   keep_shapes(kept, event.ports);
   // What was called counts for its caller at least as much as it did itself.
   nested_[depth].flops += std::max(event.cost.flops, nested_[depth + 1].flops);
@@ -142,20 +161,20 @@ void Profile::record(const TraceEvent& event) {
   nested_[depth + 1] = {};
 }
 
-// A kernel's time on the device is that between its marks, less that of the kernels it called, which ended before it did.
-void Profile::resolve_marks() {
-  std::vector<double> nested;
+// The clock numbers dispatches as they begin; events are in the order of their ends.
+void Profile::read_clock() {
+  DeviceTimes times = clock_->read();
+  std::vector<int> event_of(times.self_seconds.size(), -1);
   for (std::size_t i = first_of_step_; i < events_.size(); ++i) {
-    ProfileEvent& event = events_[i];
-    if (event.primitive == nullptr || event.begin_mark < 0) continue;
-    const auto depth = static_cast<std::size_t>(event.depth);
-    if (nested.size() < depth + 2) nested.resize(depth + 2);
-    const double seconds = marks_.seconds(event.begin_mark, event.end_mark);
-    event.self_seconds = std::max(0.0, seconds - nested[depth + 1]);
-    nested[depth + 1] = 0;
-    if (event.called_by_kernel) nested[depth] += seconds;
+    const int number = events_[i].device_number;
+    if (events_[i].primitive == nullptr || number < 0) continue;
+    events_[i].self_seconds = times.self_seconds[static_cast<std::size_t>(number)];
+    event_of[static_cast<std::size_t>(number)] = static_cast<int>(i);
   }
-  marks_.clear();
+  for (DeviceWork& work : times.work) {
+    if (work.dispatch >= 0) work.dispatch = event_of[static_cast<std::size_t>(work.dispatch)];
+    work_.push_back(std::move(work));
+  }
 }
 
 double Profile::step_seconds() const {
@@ -207,15 +226,16 @@ std::vector<ProfileRow> Profile::rows(ProfileBy by, const Peaks& peaks) const {
     if (event.primitive == nullptr) continue;
     const RowKey key = key_of(event, by);
     ProfileRow& row = found[key];
-    row.name = event.primitive->name;
-    row.kernel = event.kernel->name;
-    (by == ProfileBy::shape ? row.shape : row.layer) = std::get<0>(key);
+    if (row.name.empty()) name_row(row, event, by);
     add(row, event, peaks);
   }
+  for (const DeviceWork& work : work_)
+    if (work.dispatch >= 0) found[key_of(events_[static_cast<std::size_t>(work.dispatch)], by)].launches += 1;
   std::vector<ProfileRow> rows;
   double in_kernels = 0;
   for (auto& [key, row] : found) {
-    for (double* sum : {&row.calls, &row.self_seconds, &row.flops, &row.bytes, &row.floor_seconds})
+    for (double* sum : {&row.calls, &row.self_seconds, &row.forward_seconds, &row.backward_seconds,
+                        &row.flops, &row.bytes, &row.launches, &row.floor_seconds})
       *sum /= steps();
     in_kernels += row.self_seconds;
     rows.push_back(std::move(row));
@@ -224,6 +244,7 @@ std::vector<ProfileRow> Profile::rows(ProfileBy by, const Peaks& peaks) const {
   for (const RangeKind kind : {RangeKind::optimizer, RangeKind::data, RangeKind::step}) {
     ProfileRow row;
     row.name = outside_kernels(kind);
+    row.in_kernels = false;
     row.calls = 1;
     row.self_seconds = std::max(0.0, kind == RangeKind::step ? outside : self_seconds_of(kind));
     outside -= row.self_seconds;

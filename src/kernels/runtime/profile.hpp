@@ -3,8 +3,8 @@
 //
 // A sink of the trace, installed from begin_step() to end_step(). It keeps one plain record of each kernel and each
 // range, and adds up when it is asked: what a step pays for it is a clock read or two and a few stores for each kernel.
-// On a device each kernel stands between two marks in its stream (device_marks.hpp), and its time is that between them; on
-// the host it is the host's clock. An emulated device's marks are read from that clock too.
+// On a device a kernel's time is read from a clock of the device (device_clock.hpp); on the host it is the host's. An
+// emulated device's events are read from that clock too.
 //
 // A kernel that calls others (a composed one) counts alone what they do not: self time, and of the operations and bytes of
 // its own Problem what the kernels it called did not already account for. So every row of a profile adds up, and
@@ -13,10 +13,11 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
-#include "kernels/runtime/device_marks.hpp"
+#include "kernels/runtime/device_clock.hpp"
 #include "kernels/runtime/peaks.hpp"
 #include "kernels/runtime/trace.hpp"
 
@@ -37,23 +38,26 @@ struct ProfileEvent {
   Dtype dtype = Dtype::f32;
   std::array<Shape, 3> shapes;  // of its first ports that are more than vectors, or of the first one alone
   int shape_count = 0;
-  int begin_mark = -1, end_mark = -1;
+  int device_number = -1;            // with the device's clock
+  RangeKind part = RangeKind::step;  // of a kernel: data, forward, backward or optimizer, else step
 };
 
 /// "8x224x224x3, 64x3x3x3, 8x224x224x64"; of an op on vectors alone the first one's.
 std::string shapes_text(const ProfileEvent& event);
 
-enum class ProfileBy : std::uint8_t { kernel, layer, shape };
+/// What a row is of: a kernel; a layer, all its kernels; a kernel in one layer; a kernel on one problem.
+enum class ProfileBy : std::uint8_t { kernel, layer, layer_kernel, shape };
 
 /// Work of one kind, of one step on average.
 struct ProfileRow {
-  std::string name,
-      kernel;  // the primitive's; "optimizer", "data", "(framework)" and no kernel for what is in none
+  std::string name, kernel;  // the primitive's; of a layer's row its own and none
   std::string layer, shape;  // where rows are by them
   std::string dtype;         // "f32", or "f32, f64" where calls differ
+  bool in_kernels = true;    // false for what is in none: "optimizer", "data", "(framework)"
   double calls = 0, self_seconds = 0, flops = 0, bytes = 0;
+  double forward_seconds = 0, backward_seconds = 0;  // of the self time
+  double launches = 0;  // kernels, copies and fills on a device whose clock sees them
   double floor_seconds = 0;
-  bool is_kernel() const { return !kernel.empty(); }
   double floor_share() const { return self_seconds > 0 ? floor_seconds / self_seconds : 0; }
   double flops_per_s() const { return self_seconds > 0 ? flops / self_seconds : 0; }
   double bytes_per_s() const { return self_seconds > 0 ? bytes / self_seconds : 0; }
@@ -61,7 +65,8 @@ struct ProfileRow {
 
 class Profile : public TraceSink {
  public:
-  explicit Profile(Device device);
+  /// Of a device with that clock, or with an EventClock.
+  explicit Profile(Device device, std::unique_ptr<DeviceClock> clock = nullptr);
   ~Profile() override;
   Profile(const Profile&) = delete;
   Profile& operator=(const Profile&) = delete;
@@ -74,8 +79,13 @@ class Profile : public TraceSink {
   void record(const TraceEvent& event) override;
   void enter(RangeKind kind, const char* name) override;
   void leave() override;
-  DeviceMarks* device_marks() override;
+  DeviceClock* device_clock() override { return clock_.get(); }
 
+  /// Whose clock self times of kernels are on, for people.
+  const char* clock_name() const { return clock_ ? clock_->name() : "the host's clock"; }
+  bool sees_device_work() const { return clock_ && clock_->sees_work(); }
+  /// What the device ran, in all steps, as it began; empty where its clock does not see it. `dispatch` counts events().
+  const std::vector<DeviceWork>& device_work() const { return work_; }
   int steps() const { return static_cast<int>(step_seconds_.size()); }
   /// Of all events, in the order in which they ended.
   const std::vector<ProfileEvent>& events() const { return events_; }
@@ -95,7 +105,7 @@ class Profile : public TraceSink {
 
  private:
   ProfileEvent& close(double end_s);
-  void resolve_marks();
+  void read_clock();
   double self_seconds_of(RangeKind kind) const;
 
   Device device_;
@@ -106,7 +116,8 @@ class Profile : public TraceSink {
   std::vector<Cost> nested_;          // of the kernels called at each depth, since the last one above them
   std::vector<double> step_seconds_;
   std::size_t first_of_step_ = 0;  // among events_
-  DeviceMarks marks_;
+  std::unique_ptr<DeviceClock> clock_;
+  std::vector<DeviceWork> work_;
 };
 
 }  // namespace fovea

@@ -18,8 +18,8 @@ struct TraceEvent {
   double seconds = 0;  // with nested dispatches
   double self_seconds = 0;
   Cost cost;
-  int depth = 0;                       // 0: called by no other kernel
-  int begin_mark = -1, end_mark = -1;  // around it, where the sink marks the device's time
+  int depth = 0;           // 0: called by no other kernel
+  int device_number = -1;  // with the sink's clock of the device, where there is one
   // The primitive's Problem and ports; not beyond record().
   const void* problem = nullptr;
   Ports ports;
@@ -28,7 +28,7 @@ struct TraceEvent {
 /// What a range of time is: a training step, its parts, and the work of one layer within them.
 enum class RangeKind : std::uint8_t { step, data, forward, backward, optimizer, layer };
 
-class DeviceMarks;
+class DeviceClock;
 
 class TraceSink {
  public:
@@ -37,8 +37,8 @@ class TraceSink {
   /// Ranges nest. `name` is interned or a literal.
   virtual void enter(RangeKind, const char* /*name*/) {}
   virtual void leave() {}
-  /// Where not null, kernels on a device are put between two marks.
-  virtual DeviceMarks* device_marks() { return nullptr; }
+  /// Where not null, kernels on a device are timed by it.
+  virtual DeviceClock* device_clock() { return nullptr; }
 };
 
 /// Installs a sink (null: none) and returns the one before.
