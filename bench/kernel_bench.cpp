@@ -1,6 +1,6 @@
 // kernel_bench: every kernel of every primitive, against its floor and beside the baseline kernel, on Google Benchmark.
 //
-//   kernel_bench [--device cpu|cuda] [--only TEXT] [--kernel NAME] [--small | --cases] [--tflops N] [--tflops-f32 N]
+//   kernel_bench [--device cpu|cuda] [--only TEXT] [--kernel NAME] [--small | --cases]
 //                [--json FILE] [--dtype bf16|f32] [--chosen] [--force OP=NAME] [--record] [--plans] [--tf32]
 //                [--nondeterministic] [--workspace-limit SIZE] [--benchmark_filter=REGEX and Google Benchmark's other flags]
 //
@@ -11,9 +11,8 @@
 // differs is reported and not timed. Then cold (the copies in a graph rotate over buffers of three times the second-level
 // cache) and warm (one set of buffers). An iteration of Google Benchmark is one such measurement, of many replays, and its
 // manual time the median run, read from events on a device; Google Benchmark filters, lists and reports. The floor is the
-// longer of two: Cost's bytes at the ceiling that a plain copy reaches in this very run, and its operations, those of padding
-// taps left out, at the rate that --tflops gives for bf16 (790, a dense product of cuBLAS on an H200) and --tflops-f32 for f32
-// (67, the multiply-adds of an H200). Every time is taken twice, the second after all others: the ratio of the two is the
+// longer of two: Cost's bytes at the rate of a plain copy, and its operations, those of padding taps left out, at that of a
+// dense product in its type, both as measured on this machine and kept (fovea peaks). Every time is taken twice, the second after all others: the ratio of the two is the
 // noise. The ratio of a row is its median over the baseline's in the same run: on a device the kernel of backend cudnn, on the
 // CPU oneDNN's, else `composed`, else the reference.
 //
@@ -44,6 +43,7 @@
 #include "kernels/cuda/kernel_record_file.hpp"
 #include "kernels/cuda/library.hpp"
 #include "kernels/cuda/plan_cache.hpp"
+#include "kernels/measured_peaks.hpp"
 #include "kernels/runtime/device_info.hpp"
 #include "kernels/runtime/error.hpp"
 #include "kernels/runtime/memory.hpp"
@@ -59,7 +59,6 @@ using cases::PrimitiveCase;
 struct Options {
   Device device = Device::cpu;
   std::string only, kernel, json, dtype;
-  double tflops = 790, tflops_f32 = 67;
   bool small = false, cases = false, chosen = false, record = false, plans = false;
   PlanLimits limits;
 };
@@ -92,10 +91,6 @@ Options parse(int argc, char** argv) {
       o.kernel = value;
     } else if (flag == "--dtype") {
       o.dtype = name_of(parse_dtype(value));
-    } else if (flag == "--tflops") {
-      o.tflops = std::stod(value);
-    } else if (flag == "--tflops-f32") {
-      o.tflops_f32 = std::stod(value);
     } else if (flag == "--force") {
       selection().force(value);
     } else if (flag == "--json") {
@@ -339,10 +334,12 @@ class Run {
  public:
   explicit Run(const Options& o) : o_(o), on_cuda_(o.device == Device::cuda) {
     cache_ = on_cuda_ ? device_info().l2_bytes : std::int64_t{32} << 20;
-    ceiling_ = copy_ceiling(o.device, on_cuda_ ? std::size_t{1} << 30 : std::size_t{64} << 20);
-    if (on_cuda_) library::keep_copy_rate(ceiling_);
-    fmt::print("{}; copy ceiling {:.1f} GB/s\n", on_cuda_ ? to_string(device_info()) : "cpu",
-               ceiling_ * 1e-9);
+    peaks_ =
+        peaks_of(o.device, false, [](const std::string& sentence) { fmt::print(stderr, "{}\n", sentence); });
+    if (on_cuda_) library::keep_copy_rate(peaks_.copy_bytes_per_s);
+    fmt::print("{}; ceilings {:.1f} GB/s copy, {:.1f} TFLOP/s bf16, {:.1f} TFLOP/s f32\n",
+               on_cuda_ ? to_string(device_info()) : peaks_.machine, peaks_.copy_bytes_per_s * 1e-9,
+               peaks_.flops_of(Dtype::bf16) * 1e-12, peaks_.flops_of(Dtype::f32) * 1e-12);
     if (!o.cases) {
       shapes_ = shapes(o.small);
     } else {
@@ -427,8 +424,7 @@ class Run {
   void add(const std::shared_ptr<Job>& job, bool launches, bool cold) {
     const Candidate& c = job->candidate;
     const Cost cost = c.shape->primitive->cost(c.shape->problem(c.dtype).get());
-    const double exact = cost.flops * c.exact_share,
-                 rate = c.dtype == Dtype::bf16 ? o_.tflops : o_.tflops_f32;
+    const double exact = cost.flops * c.exact_share;
     Timed& timed = timed_.emplace_back(Timed{job, launches, cold, {}});
     BenchRow& row = timed.row;
     row.op = c.shape->primitive->name;
@@ -438,7 +434,7 @@ class Run {
     row.dtype = name_of(c.dtype);
     row.state = cold ? "cold" : "warm";
     row.timed = launches ? "launches" : "graph";
-    row.floor_us = std::max(cost.bytes / ceiling_ * 1e6, on_cuda_ ? exact / rate * 1e-6 : 0);
+    row.floor_us = peaks_.floor_seconds(c.dtype, exact, cost.bytes) * 1e6;
     row.bytes = cost.bytes;
     row.flops = cost.flops;
     row.exact_flops = exact;
@@ -496,7 +492,7 @@ class Run {
   const Options& o_;
   bool on_cuda_, wrong_ = false;
   std::int64_t cache_ = 0;
-  double ceiling_ = 0;
+  Peaks peaks_;
   std::vector<BenchShape> shapes_;
   std::vector<Candidate> found_;
   std::deque<Timed> timed_;  // benchmarks hold references

@@ -8,7 +8,9 @@ import tempfile
 import unittest
 
 FOVEA, KERNEL_BENCH = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
-ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.startswith("FOVEA_")} | {"OMP_NUM_THREADS": "1"}
+CACHE = tempfile.TemporaryDirectory(prefix="fovea-bench-")  # of this machine's ceilings
+ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.startswith("FOVEA_")} | {
+    "OMP_NUM_THREADS": "1", "FOVEA_CACHE": CACHE.name}
 FIELDS = ["tool", "commit", "kernel_hash", "date", "machine", "device", "driver", "toolkit", "cudnn", "clocks", "compiler",
           "threads", "peer"]
 
