@@ -138,7 +138,7 @@ class Output {
 int map_run(const CommandLine& line, const Wanted& w) {
   const RunFolder folder(w.run);
   RunConfig config = line.config(folder.config());
-  set_key(config, "checkpoint", w.checkpoint.empty() ? "best" : w.checkpoint);
+  set_key(config, "checkpoint", folder.checkpoint_to_read(w.checkpoint));
   resolve(config);
   allow_without_amp(config);
   apply_to_process(config);
@@ -149,7 +149,7 @@ int map_run(const CommandLine& line, const Wanted& w) {
       w.files.empty() ? samples_of_set(config, w.data, w.part, w.ids) : samples_of_files(config, w.files);
   std::vector<std::string> ids;
   for (const int i : list.indices) ids.push_back(list.dataset.samples[static_cast<std::size_t>(i)].id);
-  folder.load_checkpoint(*model, resolve_checkpoint(config.checkpoint, {}));
+  folder.load_checkpoint(*model, config.checkpoint);
   model->to(parse_device(config.device));
   Inputs inputs(config, list.dataset);
   Output output(w, *model, options, config.class_names, ids);

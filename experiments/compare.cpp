@@ -265,6 +265,7 @@ void recall_options(const CommandLine& line, const std::string& folder, Comparis
 // Where a comparison is gone on with, --data may be left out.
 RunConfig shared_config(const CommandLine& line, const std::string& output) {
   RunConfig base;
+  base.keep = "evaluated";  // forty trainings with all their states fill a disk
   const std::string stored = output + "/config.toml";
   if (fs::exists(stored)) read_config(base, stored);
   RunConfig config = line.config(base);

@@ -103,8 +103,9 @@ int command_export(const Arguments& arguments) {
   if (wanted.run.empty()) {
     load_weights(config.weights, *model, true);
   } else {
-    set_key(config, "checkpoint", wanted.checkpoint.empty() ? "best" : wanted.checkpoint);
-    RunFolder(wanted.run).load_checkpoint(*model, config.checkpoint == "auto" ? "best" : config.checkpoint);
+    const RunFolder folder(wanted.run);
+    set_key(config, "checkpoint", folder.checkpoint_to_read(wanted.checkpoint));
+    folder.load_checkpoint(*model, config.checkpoint);
   }
   const std::map<std::string, std::string> metadata = metadata_of(config);
   if (!wanted.onnx.empty()) {

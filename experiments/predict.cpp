@@ -54,7 +54,7 @@ int command_predict(const Arguments& arguments) {
   if (files.empty() == data.empty()) line.usage("give either files or --data PATH");
   const RunFolder folder(run);
   RunConfig config = line.config(folder.config());
-  set_key(config, "checkpoint", checkpoint.empty() ? "best" : checkpoint);
+  set_key(config, "checkpoint", folder.checkpoint_to_read(checkpoint));
   resolve(config);
   allow_without_amp(config);
   apply_to_process(config);
@@ -63,7 +63,7 @@ int command_predict(const Arguments& arguments) {
   const Dataset& dataset = list.dataset;
   if (!files.empty()) note_doubles(dataset);
   const std::unique_ptr<Model> model = make_model(config.model);
-  folder.load_checkpoint(*model, resolve_checkpoint(config.checkpoint, {}));
+  folder.load_checkpoint(*model, config.checkpoint);
   model->to(parse_device(config.device));
   Inputs inputs(config, dataset);
   Loader loader(dataset, list.indices, input_spec(config), inputs.loader_options(nullptr));

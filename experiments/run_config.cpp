@@ -284,6 +284,11 @@ std::vector<ConfigKey> make_keys() {
                                "what the final figures are of; auto: best, or last where the held-out part "
                                "is also what each epoch validates on (auto)"},
                               {"auto", "best", "last"}),
+      text<PLACE(keep)>(
+          {"keep", "--keep", "",
+           "of a finished run's weights: all, to go on from, or those alone that its figures are of "
+           "(all; of a comparison's runs evaluated)"},
+          {"all", "evaluated"}),
       integer<PLACE(resamples)>({"resamples", "", "", "of the bootstrap intervals"}, 0, 1000000),
       boolean<PLACE(amp)>({"amp", "--amp", "",
                            "mixed precision: bf16 activations, fp32 weights (on a CUDA device, or with "
@@ -429,7 +434,7 @@ std::string absolute(const std::string& path) {
 bool may_change(std::string_view key) {
   if (const ConfigKey* known = find_key(key); known != nullptr && known->group == KeyGroup::observers)
     return true;
-  return key == "device" || key == "workers" || key == "memory_limit" || key == "debug";
+  return key == "device" || key == "workers" || key == "memory_limit" || key == "debug" || key == "keep";
 }
 
 std::span<const ConfigKey> config_keys() {

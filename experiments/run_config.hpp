@@ -47,6 +47,7 @@ struct RunConfig {
   std::string class_weights = "none";  // none | balanced | one number for each class
   std::string weights;                 // pretrained weights to start from; empty: none
   std::string checkpoint = "auto";     // of the final metrics: auto | best | last
+  std::string keep = "all";            // of a finished run's weights: all | evaluated
   std::int64_t resamples = 2000;       // of the bootstrap
 
   std::uint64_t seed = 0;

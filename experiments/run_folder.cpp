@@ -164,6 +164,9 @@ void RunFolder::recover() const {
 bool RunFolder::load(Model& model, Optimizer& optimizer, Position& position) const {
   recover();
   if (!has(state_name) && !has(weights_name)) return false;
+  if (!has(state_name))
+    fail(fmt::format("{} is finished and kept its weights alone (keep = \"evaluated\"); begin a new run",
+                     path_));
   const SafetensorsFile state = SafetensorsFile::open(file(state_name));
   position = read_position(state);
   if (position_of(file(weights_name)) != position.text()) {
@@ -180,9 +183,24 @@ bool RunFolder::load(Model& model, Optimizer& optimizer, Position& position) con
   return true;
 }
 
+void RunFolder::keep_only(const std::string& checkpoint) const {
+  std::error_code ignored;  // what cannot be removed only takes room
+  fs::remove(file(state_name), ignored);
+  for (const char* const other : {"best", "last"})
+    if (checkpoint != other) fs::remove(file(fmt::format("{}.safetensors", other)), ignored);
+}
+
+std::string RunFolder::checkpoint_to_read(const std::string& asked) const {
+  if (!asked.empty() && asked != "auto") return asked;
+  return has("best.safetensors") || !has(weights_name) ? "best" : "last";
+}
+
 void RunFolder::load_checkpoint(Model& model, const std::string& checkpoint) const {
   const std::string name = checkpoint + ".safetensors";
   if (!has(name)) {
+    const std::string other = checkpoint == "best" ? "last" : "best";
+    if (has(other + ".safetensors") && has("metrics.json"))
+      fail(fmt::format("{} kept no {}; --checkpoint {} reads what it has", path_, name, other));
     fail(fmt::format("{} has no {} yet; 'fovea train --resume {}' goes on with it", path_, name, path_));
   }
   load_weights(file(name), model, true);

@@ -447,6 +447,7 @@ std::optional<Results> Trainer::finish() {
   results.metrics = metrics_of(outcome, dataset_, config_);
   results.pictures = run_pictures(*model_, inputs, config_, dataset_, outcome.predictions);
   write_results(folder_, config_, dataset_, split_, outcome, results, kernels_);
+  if (config_.keep == "evaluated") folder_.keep_only(results.checkpoint);
   return results;
 }
 

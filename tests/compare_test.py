@@ -93,6 +93,19 @@ class CompareTest(unittest.TestCase):
         self.assertEqual([row["name"] for row in json.loads(again.stdout)["rows"]], ROWS)
         self.assertEqual(before, {path: os.stat(path).st_mtime_ns for path in before})
 
+    def test_runs_keep_the_weights_that_their_figures_are_of(self):
+        folders = glob.glob(self.whole + "/runs/*/*")
+        self.assertEqual(len(folders), 2 * len(ROWS))
+        for folder in folders:
+            self.assertEqual(glob.glob("*.safetensors", root_dir=folder), ["last.safetensors"], folder)
+        for arguments, code, part in (
+                (["predict", "--run", folders[0], "--data", self.data], 0, ""),  # reads what there is
+                (["predict", "--run", folders[0], "--data", self.data, "--checkpoint", "best"], 1, "--checkpoint last reads what it has"),
+                (["train", "--resume", folders[0]], 1, "begin a new run")):
+            done = run(*arguments)
+            self.assertEqual(done.returncode, code, done.stderr)
+            self.assertIn(part, done.stderr)
+
     def test_killed_and_gone_on_with(self):
         folder = self.folder("killed")
         command = ["compare", "--data", self.data, *MODELS, *SMALL, "--jobs", "1", "--output", folder]
