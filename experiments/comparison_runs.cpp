@@ -67,6 +67,7 @@ class Workers {
         states_(states),
         how_(how),
         folder_(folder),
+        keep_(shared.keep),
         failures_(failures),
         progress_(plan, shared, states, how.jobs, folder) {
     failures_.assign(plan.runs.size(), "");
@@ -106,7 +107,7 @@ class Workers {
   }
 
   std::vector<std::string> arguments_of(std::size_t i) const {
-    if (states_[i] == RunState::begun) return {"train", "--resume", run_folder(i)};
+    if (states_[i] == RunState::begun) return {"train", "--resume", run_folder(i), "--keep", keep_};
     std::vector<std::string> arguments{"train", "-c", folder_ + "/config.toml", "--output", run_folder(i)};
     std::vector<std::string> assignments = plan_.runs[i].assignments;
     assignments.push_back(fmt::format("threads={}", how_.threads));
@@ -152,7 +153,7 @@ class Workers {
   const ComparisonPlan& plan_;
   const std::vector<RunState>& states_;
   const SideBySide& how_;
-  const std::string folder_;
+  const std::string folder_, keep_;
   std::vector<std::string>& failures_;
   std::deque<std::size_t> waiting_, free_places_;
   std::vector<Job> jobs_;

@@ -117,6 +117,7 @@ class CompareTest(unittest.TestCase):
         done = run(*command)
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(self.predictions(folder), self.predictions(self.whole))
+        self.assertEqual({os.path.basename(path) for path in glob.glob(folder + "/runs/*/*/*.safetensors")}, {"last.safetensors"})
 
     def test_interrupted_children_save_their_state(self):
         folder = self.folder("interrupted")
