@@ -240,7 +240,7 @@ int command_cam(const Arguments& arguments) {
   line.option("--ids", w.ids, "A,B", "samples of the set (of the run's own without --data)");
   line.option("--part", w.part, "test|all",
               "of the set: what the run held out (of its own set the default), or all");
-  line.option("--checkpoint", w.checkpoint, "best|last", "which weights (best)");
+  line.option("--checkpoint", w.checkpoint, "best|last", "which weights (best, or what the run kept)");
   line.option("--input", w.input, "FILE",
               "arrays as `fovea probe` takes them, in place of --run, with --model and --weights");
   line.option("-o,--output", w.output, "DIR", "where the maps go, an empty or a new folder");

@@ -91,7 +91,8 @@ int command_export(const Arguments& arguments) {
       "M.onnx\n");
   Wanted wanted;
   line.option("--run", wanted.run, "DIR", "the run's folder");
-  line.option("--checkpoint", wanted.checkpoint, "best|last", "which weights of the run (best)");
+  line.option("--checkpoint", wanted.checkpoint, "best|last",
+              "which weights of the run (best, or what it kept)");
   line.option("--onnx", wanted.onnx, "FILE", "the ONNX model");
   line.option("--safetensors", wanted.safetensors, "FILE", "parameters and buffers");
   line.config_flag("image_size", "of the model's inputs (the run's, else 224)");

@@ -47,7 +47,7 @@ int command_predict(const Arguments& arguments) {
   std::vector<std::string> files;
   line.option("--run", run, "DIR", "the run's folder");
   line.option("--data", data, "PATH", "a set; its labels are not needed");
-  line.option("--checkpoint", checkpoint, "best|last", "which weights (best)");
+  line.option("--checkpoint", checkpoint, "best|last", "which weights (best, or what the run kept)");
   line.positionals("files", files, "fundus photographs, for a run on these alone");
   if (!line.parse(arguments)) return exit_done;
   if (run.empty()) line.usage("give the folder of a run: --run DIR");

@@ -10,7 +10,6 @@
 #include "batches.hpp"
 #include "command_line.hpp"
 #include "commands.hpp"
-#include "kernels/cuda/device_activity.hpp"
 #include "kernels/runtime/atomic_file.hpp"
 #include "kernels/runtime/error.hpp"
 #include "kernels/runtime/memory.hpp"
@@ -219,9 +218,7 @@ int run_profile(const CommandLine& line, const ProfileOptions& options, ProfileB
     source = std::make_unique<RandomSource>(config, device);
   }
   Stepper stepper(*model, *source, config, options.train);
-  std::string why_events;
-  Profile profile(device, best_device_clock(device, &why_events));
-  if (!why_events.empty()) fmt::print(stderr, "times are read from CUDA events: {}\n", why_events);
+  Profile profile(device, clock_for(config));
   profile_steps(profile, stepper, options, device);
   ProfileFacts facts = profile_facts(config, options.train ? "training" : "inference");
   facts.warm_up = static_cast<int>(options.warm_up);

@@ -48,7 +48,7 @@ class RunFolder {
   /// False where nothing was saved yet. Error where the files do not fit the model or each other.
   bool load(Model& model, Optimizer& optimizer, Position& position) const;
 
-  /// Of a finished run: all that load() needs goes, and the other checkpoint. A run that kept its state can still go on.
+  /// Of a finished run: the state goes, and the other checkpoint; load() cannot go on with it any more.
   void keep_only(const std::string& checkpoint) const;
 
   /// "best" or "last"; where neither is asked for ("" or "auto") best, or what there is of the two.

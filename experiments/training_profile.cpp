@@ -31,6 +31,13 @@ Peaks peaks_for(const RunConfig& config, bool again) {
                   [](const std::string& sentence) { fmt::print(stderr, "{}\n", sentence); });
 }
 
+std::unique_ptr<DeviceClock> clock_for(const RunConfig& config) {
+  std::string why_events;
+  std::unique_ptr<DeviceClock> clock = best_device_clock(parse_device(config.device), &why_events);
+  if (!why_events.empty()) fmt::print(stderr, "times are read from CUDA events: {}\n", why_events);
+  return clock;
+}
+
 void write_trace(const std::string& path, const Profile& profile, std::int64_t most_bytes) {
   const ChromeTraceSize size = write_chrome_trace(path, profile, most_bytes);
   if (size.left_out > 0) {
@@ -41,7 +48,7 @@ void write_trace(const std::string& path, const Profile& profile, std::int64_t m
 
 TrainingProfile::TrainingProfile(const RunConfig& config, RunFolder folder)
     : folder_(std::move(folder)),
-      profile_(parse_device(config.device), best_device_clock(parse_device(config.device))),
+      profile_(parse_device(config.device), clock_for(config)),
       peaks_(peaks_for(config)),
       facts_(profile_facts(config, "training")),
       dtype_(profiled_dtype(config)) {

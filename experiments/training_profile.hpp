@@ -16,6 +16,8 @@ namespace fovea {
 ProfileFacts profile_facts(const RunConfig& config, const char* mode);
 /// The type whose ceiling a run of the config is held against.
 Dtype profiled_dtype(const RunConfig& config);
+/// The best clock of the device that the config runs on; null for the host. Why it is events is said on stderr.
+std::unique_ptr<DeviceClock> clock_for(const RunConfig& config);
 /// Those of the machine that the config runs on, measured where they are not on file; stderr says so.
 Peaks peaks_for(const RunConfig& config, bool again = false);
 

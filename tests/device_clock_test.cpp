@@ -26,8 +26,15 @@ const bool asked = setenv("FOVEA_EMULATE_DEVICE", "1", 1) == 0;
 /// Each push launches work of a millisecond at once, half of which the next one overlaps.
 class WrittenSource : public ActivitySource {
  public:
-  void start() override { ++started; }
-  void stop() noexcept override { ++stopped; }
+  void start() override {
+    ++started;
+    collects = true;
+  }
+  void stop() noexcept override {
+    ++stopped;
+    collects = false;
+    records.clear();
+  }
   void push(std::uint64_t id) override {
     stack.push_back(id);
     launch("kernel<" + std::to_string(id) + ">", id);
@@ -36,11 +43,12 @@ class WrittenSource : public ActivitySource {
   std::vector<Record> take() override { return std::exchange(records, {}); }
 
   void launch(const std::string& name, std::optional<std::uint64_t> id) {
-    records.push_back({name, id, at, at + 1e-3});
+    if (collects) records.push_back({name, id, at, at + 1e-3});
     at += 0.5e-3;
   }
 
   int started = 0, stopped = 0;
+  bool collects = false;
   double at = now_s();
   std::vector<std::uint64_t> stack;
   std::vector<Record> records;
@@ -51,6 +59,8 @@ TEST(ActivityClock, WorkIsOfTheInnermostDispatch) {
   {
     ActivityClock clock(source);
     EXPECT_EQ(source.started, 1);
+    EXPECT_FALSE(source.collects);  // only whether it can was asked
+    clock.start();
     for (int round = 0; round < 2; ++round) {
       const int outer = clock.begin({}), inner = clock.begin({});
       EXPECT_EQ(outer, 0);
@@ -70,7 +80,7 @@ TEST(ActivityClock, WorkIsOfTheInnermostDispatch) {
       EXPECT_EQ(times.work[4].dispatch, -1);
     }
   }
-  EXPECT_EQ(source.stopped, 1);
+  EXPECT_EQ(source.stopped, 2);
 }
 
 TEST(EventClock, WhatADispatchCalledIsNotItsOwn) {
@@ -124,6 +134,7 @@ class DeviceProfile : public ::testing::Test {
       source_.launch("a \"copy\"", std::nullopt);
       relu(x);
       profile_->end_step();
+      source_.launch("between steps", std::nullopt);
     }
   }
   WrittenSource source_;

@@ -19,6 +19,8 @@ using nlohmann::ordered_json;
 
 std::vector<ProfileRow> rows_of(const ProfileView& view) { return view.profile.rows(view.by, view.peaks); }
 
+constexpr std::size_t page_rows = 25;  // of a table on a page
+
 /// A column of the table: words to the left, numbers to the right.
 struct Column {
   const char* title;
@@ -154,21 +156,31 @@ ordered_json op_json(const ProfileRow& row, const ProfileView& view) {
   return op;
 }
 
-std::string table_html(const ProfileView& view, const char* name) {
+TextTable table_of(const ProfileView& view, std::size_t most) {
+  TextTable table;
   const std::vector<Column> columns = columns_of(view);
-  const auto cell = [](const char* tag, const Column& column, const std::string& text) {
-    return fmt::format("<{0}{1}>{2}</{0}>", tag, column.number ? "" : " class=\"words\"", escaped(text));
+  for (const Column& column : columns) table.header.push_back({column.title, column.number});
+  for (const ProfileRow& row : shortened(rows_of(view), most)) {
+    std::vector<std::string>& cells = table.rows.emplace_back();
+    for (const Column& column : columns) cells.push_back(column.text(row));
+  }
+  return table;
+}
+
+std::string table_html(const TextTable& table, const char* name) {
+  const auto line = [&](const char* tag, auto text_of) {
+    std::string html = "<tr>";
+    for (std::size_t i = 0; i < table.header.size(); ++i)
+      html += fmt::format("<{0}{1}>{2}</{0}>", tag, table.header[i].number ? "" : " class=\"words\"",
+                          escaped(text_of(i)));
+    return html + "</tr>";
   };
   std::string html = fmt::format(
-      "<div class=\"wide full\" tabindex=\"0\" role=\"region\" aria-label=\"table of {}\"><table><thead><tr>",
+      "<div class=\"wide full\" tabindex=\"0\" role=\"region\" aria-label=\"table of {}\"><table><thead>",
       name);
-  for (const Column& column : columns) html += cell("th", column, column.title);
-  html += "</tr></thead><tbody>\n";
-  for (const ProfileRow& row : shortened(rows_of(view), 25)) {
-    html += "<tr>";
-    for (const Column& column : columns) html += cell("td", column, column.text(row));
-    html += "</tr>\n";
-  }
+  html += line("th", [&](std::size_t i) { return table.header[i].title; }) + "</thead><tbody>\n";
+  for (const std::vector<std::string>& cells : table.rows)
+    html += line("td", [&](std::size_t i) { return cells[i]; }) + "\n";
   return html + "</tbody></table></div>\n";
 }
 
@@ -182,14 +194,7 @@ double utilisation(const ProfileView& view) {
 std::string profile_table(const ProfileView& view, std::size_t most) {
   std::string text;
   for (const auto& [name, value] : facts_of(view)) text += fmt::format("{:<11} {}\n", name, value);
-  TextTable table;
-  const std::vector<Column> columns = columns_of(view);
-  for (const Column& column : columns) table.header.push_back({column.title, column.number});
-  for (const ProfileRow& row : shortened(rows_of(view), most)) {
-    std::vector<std::string>& cells = table.rows.emplace_back();
-    for (const Column& column : columns) cells.push_back(column.text(row));
-  }
-  return text + "\n" + terminal_table(table);
+  return text + "\n" + terminal_table(table_of(view, most));
 }
 
 std::string profile_json(const ProfileView& view) {
@@ -235,10 +240,10 @@ std::string profile_section(const ProfileView& view) {
         "operations than are counted (Winograd, padding).</p>\n";
   }
   html += "<h3>One step</h3>\n" + time_line(view.profile, view.profile.median_step());
-  html += "<h3>Kernels</h3>\n" + table_html(view, "kernels");
+  html += "<h3>Kernels</h3>\n" + table_html(table_of(view, page_rows), "kernels");
   ProfileView layers = view;
   layers.by = ProfileBy::layer;
-  return html + "<h3>Layers</h3>\n" + table_html(layers, "layers");
+  return html + "<h3>Layers</h3>\n" + table_html(table_of(layers, page_rows), "layers");
 }
 
 std::string profile_page(const ProfileView& view) {

@@ -1,7 +1,6 @@
 // A build with CUPTI's headers: activity records, asynchronously collected (CUPTI's documentation, "Activity API"). CUPTI asks for
 // a buffer when it has something to write and gives it back full, on a thread of its own. Times are on the steady clock, since
 // it is told to take its own from there.
-#include <dlfcn.h>
 #include <fmt/format.h>
 
 #include <chrono>
@@ -35,19 +34,14 @@ Library load() {
   answer.name = "CUPTI";
   answer.file = "libcupti.so.13";
   answer.needed = 130000;
-  void* const handle = load_library(answer, FOVEA_CUPTI_LIBRARIES);
-  if (!answer.loaded) return library;
-  bool complete = true;
-  const auto find = [&](const char* name, auto& call) {
-    call = reinterpret_cast<std::remove_reference_t<decltype(call)>>(dlsym(handle, name));
-    complete = complete && call != nullptr;
-  };
-#define FOVEA_CALL(name) find("cupti" #name, library.name);
+  LibraryFunctions functions(load_library(answer, FOVEA_CUPTI_LIBRARIES));
+#define FOVEA_CALL(name) functions.find("cupti" #name, library.name);
   FOVEA_CALLS(FOVEA_CALL)
 #undef FOVEA_CALL
 #undef FOVEA_CALLS
   std::uint32_t version = 0;
-  if (complete && library.GetVersion(&version) == CUPTI_SUCCESS) answer.version = static_cast<int>(version);
+  if (functions.complete() && library.GetVersion(&version) == CUPTI_SUCCESS)
+    answer.version = static_cast<int>(version);
   return library;
 }
 
@@ -104,8 +98,11 @@ void buffer_completed(CUcontext, std::uint32_t, std::uint8_t* buffer, std::size_
 class CuptiSource : public ActivitySource {
  public:
   void start() override {
-    check(cupti().ActivityRegisterTimestampCallback(&steady_ns), "the clock of a profile");
-    check(cupti().ActivityRegisterCallbacks(&buffer_requested, &buffer_completed), "a profile's buffers");
+    if (!registered_) {
+      check(cupti().ActivityRegisterTimestampCallback(&steady_ns), "the clock of a profile");
+      check(cupti().ActivityRegisterCallbacks(&buffer_requested, &buffer_completed), "a profile's buffers");
+      registered_ = true;
+    }
     for (const CUpti_ActivityKind kind : kinds) check(cupti().ActivityEnable(kind), "a profile's records");
   }
   void stop() noexcept override {
@@ -135,6 +132,9 @@ class CuptiSource : public ActivitySource {
     const std::lock_guard lock(collected().mutex);
     return collected().records.take();
   }
+
+ private:
+  bool registered_ = false;
 };
 
 }  // namespace

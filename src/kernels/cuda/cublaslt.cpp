@@ -3,7 +3,6 @@
 #include "kernels/cuda/cublaslt.hpp"
 
 #include <cublasLt.h>
-#include <dlfcn.h>
 #include <fmt/format.h>
 
 #include <array>
@@ -43,18 +42,12 @@ Library load() {
   answer.name = "cublasLt";
   answer.file = "libcublasLt.so.13";
   answer.needed = 130000;
-  void* const handle = load_library(answer, FOVEA_CUDA_LIBRARIES);
-  if (!answer.loaded) return library;
-  bool complete = true;
-  const auto find = [&](const char* name, auto& call) {
-    call = reinterpret_cast<std::remove_reference_t<decltype(call)>>(dlsym(handle, name));
-    complete = complete && call != nullptr;
-  };
-#define FOVEA_CALL(name) find("cublasLt" #name, library.calls.name);
+  LibraryFunctions functions(load_library(answer, FOVEA_CUDA_LIBRARIES));
+#define FOVEA_CALL(name) functions.find("cublasLt" #name, library.calls.name);
   FOVEA_CALLS(FOVEA_CALL)
 #undef FOVEA_CALL
 #undef FOVEA_CALLS
-  answer.version = complete ? static_cast<int>(library.calls.GetVersion()) : 0;
+  answer.version = functions.complete() ? static_cast<int>(library.calls.GetVersion()) : 0;
   return library;
 }
 

@@ -1,7 +1,7 @@
 // See device_activity.hpp.
 #include "kernels/cuda/device_activity.hpp"
 
-#include "kernels/runtime/device_api.hpp"
+#include "kernels/runtime/device_info.hpp"
 #include "kernels/runtime/error.hpp"
 
 namespace fovea {
@@ -10,7 +10,7 @@ std::unique_ptr<DeviceClock> best_device_clock(Device device, std::string* why_e
   if (device == Device::cpu) return nullptr;
   std::string why;
   ActivitySource* source = nullptr;
-  if (device_api::is_emulated()) {
+  if (!device_note().empty()) {
     why = "an emulated device keeps no records";
   } else {
     source = device_activity(why);

@@ -21,6 +21,10 @@ void* load_library(LibraryAnswer& answer, const std::string& folder) {
   return handle;
 }
 
+void* LibraryFunctions::address_of(const char* name) const {
+  return handle_ == nullptr ? nullptr : dlsym(handle_, name);
+}
+
 std::string refusal_of(const std::string& message) {
   const std::string engine = "\"engineId\":", reason = "Reason: ";
   std::vector<std::string> found;

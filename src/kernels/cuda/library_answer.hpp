@@ -18,6 +18,24 @@ struct LibraryAnswer {
 /// first complaint in the answer.
 void* load_library(LibraryAnswer& answer, const std::string& folder);
 
+/// The functions of a loaded library, by name; of one that is not loaded none.
+class LibraryFunctions {
+ public:
+  explicit LibraryFunctions(void* handle) : handle_(handle) {}
+  template <class Function>
+  void find(const char* name, Function*& function) {
+    function = reinterpret_cast<Function*>(address_of(name));
+    complete_ = complete_ && function != nullptr;
+  }
+  /// Whether all were there that were looked for.
+  bool complete() const { return complete_; }
+
+ private:
+  void* address_of(const char* name) const;
+  void* handle_;
+  bool complete_ = true;
+};
+
 /// Empty where the library can be used, else one sentence.
 std::string sentence_of(const LibraryAnswer& answer);
 

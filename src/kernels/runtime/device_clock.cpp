@@ -63,8 +63,20 @@ double covered(std::vector<std::pair<double, double>>& spans) {
 
 }  // namespace
 
-ActivityClock::ActivityClock(ActivitySource& source) : source_(source) { source_.start(); }
-ActivityClock::~ActivityClock() { source_.stop(); }
+ActivityClock::ActivityClock(ActivitySource& source) : source_(source) {
+  start();
+  stop();
+}
+
+void ActivityClock::start() {
+  source_.start();
+  started_ = true;
+}
+
+void ActivityClock::stop() noexcept {
+  if (started_) source_.stop();
+  started_ = false;
+}
 
 int ActivityClock::begin(Stream) {
   source_.push(before_ + static_cast<std::uint64_t>(count_));

@@ -36,6 +36,9 @@ class DeviceClock {
   virtual const char* name() const = 0;
   /// Whether read() says what ran.
   virtual bool sees_work() const = 0;
+  /// Around a step: what comes in between is timed, and nothing else.
+  virtual void start() {}
+  virtual void stop() noexcept {}
   /// Before a dispatch: its number, from 0 on since the last read(). Dispatches nest as kernels call others.
   virtual int begin(Stream stream) = 0;
   /// Behind it, or while what it threw passes by.
@@ -83,14 +86,16 @@ class ActivitySource {
 
 class ActivityClock : public DeviceClock {
  public:
-  /// Collects from now on. The source must outlive the clock and have no other.
+  /// Error where the source cannot collect. It must outlive the clock and have no other.
   explicit ActivityClock(ActivitySource& source);
-  ~ActivityClock() override;
+  ~ActivityClock() override { stop(); }
   ActivityClock(const ActivityClock&) = delete;
   ActivityClock& operator=(const ActivityClock&) = delete;
 
   const char* name() const override { return "CUPTI's activity records"; }
   bool sees_work() const override { return true; }
+  void start() override;
+  void stop() noexcept override;
   int begin(Stream stream) override;
   void end(int number, Stream stream) noexcept override;
   DeviceTimes read() override;
@@ -99,6 +104,7 @@ class ActivityClock : public DeviceClock {
   ActivitySource& source_;
   std::uint64_t before_ = 0;  // dispatches that earlier reads were of
   int count_ = 0;
+  bool started_ = false;
 };
 
 }  // namespace fovea

@@ -90,12 +90,15 @@ Profile::Profile(Device device, std::unique_ptr<DeviceClock> clock)
 }
 
 Profile::~Profile() {
-  if (open_) set_trace_sink(before_);
+  if (!open_) return;
+  set_trace_sink(before_);
+  if (clock_) clock_->stop();
 }
 
 void Profile::begin_step() {
   if (open_) fail("a profile's step begins before the one before has ended");
   if (device_ == Device::cuda) synchronize(device_);  // work of before is not this step's
+  if (clock_) clock_->start();
   open_ = true;
   first_of_step_ = events_.size();
   before_ = set_trace_sink(this);
@@ -111,12 +114,16 @@ void Profile::end_step() {
   set_trace_sink(before_);
   open_ = false;
   nested_.clear();
-  if (clock_) read_clock();
+  if (!clock_) return;
+  read_clock();
+  clock_->stop();
 }
 
 void Profile::enter(RangeKind kind, const char* name) {
+  const RangeKind around = ranges_.empty() ? RangeKind::step : ranges_.back().part;
   ProfileEvent& range = ranges_.emplace_back();
   range.kind = kind;
+  range.part = kind == RangeKind::layer ? around : kind;
   range.name = name;
   range.depth = static_cast<int>(ranges_.size()) - 1;
   range.step = steps();
@@ -152,8 +159,7 @@ void Profile::record(const TraceEvent& event) {
   kept.self_cost = minus(event.cost, nested_[depth + 1]);
   kept.dtype = event.primitive->dtype(event.problem);
   kept.device_number = event.device_number;
-  for (const ProfileEvent& range : ranges_)
-    if (range.kind != RangeKind::layer) kept.part = range.kind;
+  kept.part = ranges_.back().part;
   keep_shapes(kept, event.ports);
   // What was called counts for its caller at least as much as it did itself.
   nested_[depth].flops += std::max(event.cost.flops, nested_[depth + 1].flops);

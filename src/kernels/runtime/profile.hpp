@@ -39,7 +39,7 @@ struct ProfileEvent {
   std::array<Shape, 3> shapes;  // of its first ports that are more than vectors, or of the first one alone
   int shape_count = 0;
   int device_number = -1;            // with the device's clock
-  RangeKind part = RangeKind::step;  // of a kernel: data, forward, backward or optimizer, else step
+  RangeKind part = RangeKind::step;  // that it is in or is: data, forward, backward or optimizer, else step
 };
 
 /// "8x224x224x3, 64x3x3x3, 8x224x224x64"; of an op on vectors alone the first one's.
